@@ -1,0 +1,32 @@
+//! A harness for journeys: what a person would do with Vaultvisor, over a real local chain, real processes and a
+//! real release server.
+//!
+//! A journey makes a [`Journey`](journey::Journey): its own chain, its own release server and its own operator (a
+//! home, a lock folder, a configuration). Nothing is shared between tests, so they run beside each other, and
+//! everything that a test started ends with it, however it ends. What each part wrote is printed when a test
+//! fails.
+//!
+//! - [`journey`]: the three together, and governance's hand.
+//! - [`dev_chain`]: the chain, and control over its blocks and its finality.
+//! - [`release_server`]: the place that releases are downloaded from.
+//! - [`releases`]: distinct real programs to release.
+//! - [`operator`]: Vaultvisor as an operator has it: configuration, daemon, status, what is left on the machine.
+//! - [`status`]: the status JSON.
+//! - [`ledger`]: what the vaults themselves wrote down: when they lived and what ended them. The judge of
+//!   "never two".
+//! - [`redis`]: Debian's Redis in a vault's place, for journeys with a program that we did not write.
+//! - [`child`]: a process that ends with its test. [`command`]: a command that is run to its end.
+//! - [`wait`]: waiting for a condition, the only place that sleeps. [`binaries`]: where the programs are.
+
+pub mod binaries;
+pub mod child;
+pub mod command;
+pub mod dev_chain;
+pub mod journey;
+pub mod ledger;
+pub mod operator;
+pub mod redis;
+pub mod release_server;
+pub mod releases;
+pub mod status;
+pub mod wait;

@@ -1,0 +1,252 @@
+//! Vaultvisor as an operator has it: a home, a lock folder, a configuration, a daemon that comes and goes, and
+//! the vault that outlives it.
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::process::{Pid, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    child::{self, Child, Signal},
+    command::{self, Finished},
+    ledger::{self, Life},
+    releases::Release,
+    status::{Running, Status, VaultStatus},
+    wait,
+};
+
+/// The name of the network in the configuration, and in the release server's paths.
+pub const NETWORK: &str = "dev";
+
+/// The name of the vault in the configuration.
+pub const VAULT: &str = "dev-1";
+
+/// An operator with one vault. Dropped: nothing is left of it, no process and no file.
+#[derive(Debug)]
+pub struct Operator {
+    folder: TempDir,
+}
+
+impl Operator {
+    /// Sets up a home and a configuration for one test vault that keeps a ledger.
+    pub fn new(endpoint: &str, release_url: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("operator-").tempdir().expect("a temporary folder");
+        let operator = Self { folder };
+        let private = |path: PathBuf| {
+            fs::DirBuilder::new().mode(0o700).create(path).expect("the temporary folder is ours");
+        };
+        private(operator.home());
+        private(operator.path("lock"));
+        private(operator.path("data"));
+        let config = json!({
+            "home": operator.home(),
+            "lock_dir": operator.path("lock"),
+            "networks": {
+                NETWORK: { "endpoints": [endpoint], "release_urls": [release_url] },
+            },
+            "vaults": {
+                VAULT: {
+                    "network": NETWORK,
+                    "account": VAULT,
+                    "args": ["--ledger", operator.ledger_path()],
+                    "stop": { "signal": "SIGINT", "grace_secs": 20 },
+                    // As short as can be: only journeys about probation wait for it.
+                    "probation": { "secs": 1 },
+                },
+            },
+        });
+        operator.write_config(&config);
+        operator
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The configured home.
+    pub fn home(&self) -> PathBuf {
+        self.path("home")
+    }
+
+    /// A folder for a vault's own data.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.path("vaultvisor.json")
+    }
+
+    /// Where test vaults write.
+    pub fn ledger_path(&self) -> PathBuf {
+        self.path("ledger.jsonl")
+    }
+
+    /// Changes the configuration file.
+    pub fn configure(&self, change: impl FnOnce(&mut Value)) {
+        let text = fs::read_to_string(self.config_path()).expect("it was written");
+        let mut config = serde_json::from_str(&text).expect("it was written as JSON");
+        change(&mut config);
+        self.write_config(&config);
+    }
+
+    /// Gives the vault these arguments.
+    pub fn set_vault_args(&self, args: &[&str]) {
+        self.configure(|config| config["vaults"][VAULT]["args"] = json!(args));
+    }
+
+    fn write_config(&self, config: &Value) {
+        fs::write(self.config_path(), format!("{config:#}\n")).expect("the temporary folder is ours");
+    }
+
+    /// Starts the daemon.
+    pub fn run(&self) -> Child {
+        let mut command = command::vaultvisor_command();
+        command.arg("run").arg("--config").arg(self.config_path());
+        Child::spawn("vaultvisor", command, self.folder.path())
+    }
+
+    /// Runs another command of Vaultvisor with this configuration.
+    pub async fn vaultvisor(&self, args: &[&str]) -> Finished {
+        let config = self.config_path();
+        let config = config.to_str().expect("temporary folders have UTF-8 names");
+        command::vaultvisor(args.iter().copied().chain(["--config", config])).await
+    }
+
+    /// What `status --json` says.
+    pub async fn status(&self) -> Status {
+        self.vaultvisor(&["status", "--json"]).await.exited(0).json()
+    }
+
+    /// What `status --json` says of the vault.
+    pub async fn vault(&self) -> VaultStatus {
+        let mut vaults = self.status().await.vaults;
+        assert_eq!(vaults.len(), 1, "the configuration has one vault: {vaults:?}");
+        vaults.remove(0)
+    }
+
+    /// Waits until the vault's status is as wanted.
+    pub async fn vault_where(&self, what: &str, wanted: impl Fn(&VaultStatus) -> bool) -> VaultStatus {
+        wait::until(what, async || match self.vault().await {
+            vault if wanted(&vault) => Ok(vault),
+            vault => Err(format!("{vault:#?}")),
+        })
+        .await
+    }
+
+    /// Waits until the vault runs that release and was kept, and is alive.
+    pub async fn running(&self, release: &Release) -> Running {
+        let what = format!("the vault to run {} ({})", release.version, release.checksum);
+        let is_it = |vault: &VaultStatus| {
+            vault.state == "running"
+                && vault.running.as_ref().is_some_and(|running| running.checksum == release.checksum)
+        };
+        let running = self.vault_where(&what, is_it).await.running.expect("that is what was waited for");
+        assert!(is_alive(running.pid), "status says that pid {} runs: it is gone", running.pid);
+        running
+    }
+
+    /// What the test vaults wrote down.
+    pub fn lives(&self) -> Vec<Life> {
+        ledger::lives(&self.ledger_path())
+    }
+
+    /// Waits until the test vaults' last life is as wanted, and answers all.
+    pub async fn lives_where(&self, what: &str, wanted: impl Fn(&[Life]) -> bool) -> Vec<Life> {
+        wait::until(what, async || match self.lives() {
+            lives if wanted(&lives) => Ok(lives),
+            lives => Err(format!("{lives:#?}")),
+        })
+        .await
+    }
+
+    /// What the vault printed, as Vaultvisor kept it.
+    pub fn vault_output(&self) -> String {
+        fs::read_to_string(self.vault_log()).unwrap_or_default()
+    }
+
+    fn vault_log(&self) -> PathBuf {
+        self.home().join("vaults").join(VAULT).join("log/vault.log")
+    }
+
+    /// The checksums in the store, and whatever else lies there.
+    pub fn stored(&self) -> Vec<String> {
+        let mut names = names_in(&self.home().join("store/sha256"));
+        names.sort();
+        names
+    }
+
+    /// Every file below the home that is not a log, with its content: what "unchanged" is measured by.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.home()];
+        while let Some(folder) = folders.pop() {
+            for name in names_in(&folder) {
+                let path = folder.join(name);
+                if path.is_dir() { folders.push(path) } else { found.push(path) }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// The processes on this machine that have to do with this operator: daemon, keepers, vaults.
+    pub fn processes(&self) -> Vec<(u32, String)> {
+        let folder = self.folder.path().to_str().expect("temporary folders have UTF-8 names");
+        let mut found = Vec::new();
+        for pid in names_in(Path::new("/proc")).iter().filter_map(|name| name.parse::<u32>().ok()) {
+            let process = PathBuf::from(format!("/proc/{pid}"));
+            let command = fs::read(process.join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command).replace('\0', " ");
+            let program = fs::read_link(process.join("exe")).unwrap_or_default();
+            if pid != std::process::id() && (command.contains(folder) || program.starts_with(folder)) {
+                found.push((pid, command));
+            }
+        }
+        found
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            child::show("the vault", &self.vault_log());
+            println!("---- left running: {:?}", self.processes());
+        }
+        // A vault outlives its vaultvisor, and its keeper may start to end it: until none is left.
+        for _ in 0..1000 {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            for (pid, _) in left {
+                if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                    // It may have gone by itself.
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
+            std::thread::yield_now();
+        }
+        println!("---- not gone in time: {:?}", self.processes());
+    }
+}
+
+/// Whether a process exists that has not ended.
+pub fn is_alive(pid: u32) -> bool {
+    // The state follows the name, which is in parentheses and may itself hold any.
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+        .unwrap_or(false)
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}

@@ -1,0 +1,83 @@
+//! The status JSON, as far as journeys ask for it. Missing names are errors: the names are a promise to operators.
+
+use serde::Deserialize;
+
+/// What `vaultvisor status --json` prints.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Status {
+    /// Vaultvisor's own version.
+    pub version: String,
+    /// The daemon; `None` when there is none.
+    pub pid: Option<u32>,
+    /// The vaults of the configuration.
+    pub vaults: Vec<VaultStatus>,
+}
+
+/// One vault.
+#[derive(Debug, Clone, Deserialize)]
+pub struct VaultStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its network's name in the configuration.
+    pub network: String,
+    /// The decision.
+    pub state: String,
+    /// Why it is that.
+    pub why: String,
+    /// The process.
+    pub running: Option<Running>,
+    /// What the chain states.
+    pub target: Option<Target>,
+    /// What is known of the chain.
+    pub chain: Option<Chain>,
+    /// The switch that led to what runs.
+    pub last_switch: Option<LastSwitch>,
+    /// The newest thing that went wrong and still stands.
+    pub problem: Option<String>,
+}
+
+/// A vault's process.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Running {
+    /// Its release.
+    pub version: String,
+    /// The checksum of what it executes.
+    pub checksum: String,
+    /// Its process id.
+    pub pid: u32,
+    /// How often it was started again after a crash.
+    pub restarts: u64,
+}
+
+/// A release that the chain states.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Target {
+    /// Its version.
+    pub version: String,
+    /// Its checksum.
+    pub checksum: String,
+    /// Which statement of the chain it is.
+    pub sequence: Option<u64>,
+}
+
+/// What is known of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Chain {
+    /// Whether a source is connected; `None` where only the daemon would know.
+    pub connected: Option<bool>,
+    /// The last finalized block that was seen.
+    pub finalized: Option<u64>,
+}
+
+/// A switch from one release to another.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct LastSwitch {
+    /// The version before; `None` at the first start.
+    pub from: Option<String>,
+    /// The version after.
+    pub to: String,
+    /// How long no vault ran.
+    pub downtime_ms: Option<f64>,
+    /// When it was.
+    pub at: String,
+}

@@ -1,0 +1,14 @@
+//! The journeys: each test is a promise to operators, kept over a real chain and real processes.
+//!
+//! One program, so that all of them run beside each other and the harness is linked once. A single one:
+//! `cargo test --workspace --test journeys update::`.
+
+mod cli;
+mod dev_chain;
+mod fresh_start;
+mod real_daemon;
+mod release_while_away;
+mod unfinalized_release;
+mod update;
+mod vault_crash;
+mod wrong_checksum;

@@ -1,0 +1,62 @@
+//! T17: a release in a block that is not final is not acted on.
+
+use integration_tests::{dev_chain::DevChain, journey::Journey, operator::NETWORK, releases::Release};
+
+/// How far the best chain runs ahead before we believe that nothing happens: each of these blocks was a chance.
+const BLOCKS_AHEAD: u64 = 4;
+
+#[tokio::test]
+async fn t17_a_release_is_acted_on_when_its_block_is_final_and_not_before() {
+    let journey = Journey::begin().await;
+    let (chain, operator) = (&journey.chain, &journey.operator);
+    let first = journey.release("1.0.0").await;
+    let _daemon = operator.run();
+    let before = operator.running(&first).await;
+
+    chain.hold_finality(true).await;
+    let second = Release::of_test_vault("2.0.0");
+    journey.server.offer(&second, NETWORK);
+    journey.publish(&second, &["--wait", "best"]).await.exited(0);
+    chain.reach_best(chain.best_number().await + BLOCKS_AHEAD).await;
+
+    let vault = operator.vault().await;
+    assert_eq!(vault.running.as_ref(), Some(&before));
+    assert_eq!(vault.target.map(|target| target.version), Some("1.0.0".to_owned()));
+    assert_eq!(journey.server.served("2.0.0"), [], "not even looked at");
+
+    chain.hold_finality(false).await;
+    operator.running(&second).await;
+}
+
+#[tokio::test]
+async fn t17_a_release_on_a_fork_that_loses_is_never_acted_on() {
+    let journey = Journey::on(DevChain::start_manual().await).await;
+    let (chain, operator) = (&journey.chain, &journey.operator);
+    let first = Release::of_test_vault("1.0.0");
+    journey.server.offer(&first, NETWORK);
+    journey.publish(&first, &["--wait", "none"]).await.exited(0);
+    let common = chain.create_block(true).await;
+    let _daemon = operator.run();
+    let before = operator.running(&first).await;
+
+    // The winner is made before the release is submitted, so it holds none; the loser is longer for a while.
+    let winner = chain.create_block_on(&common).await;
+    let second = Release::of_test_vault("2.0.0");
+    journey.server.offer(&second, NETWORK);
+    journey.publish(&second, &["--wait", "none"]).await.exited(0);
+    let loser = chain.create_block_on(&common).await;
+    assert_eq!(chain.transactions_in(&loser).await, 1, "the loser does not hold the release");
+    let best = chain.create_block_on(&loser).await;
+    assert_eq!(chain.best_hash().await, best);
+
+    chain.finalize_block(&winner).await;
+    let finalized = chain.finalized_number().await;
+    let vault = operator
+        .vault_where("the winner to be seen", |vault| {
+            vault.chain.as_ref().is_some_and(|chain| chain.finalized == Some(finalized))
+        })
+        .await;
+    assert_eq!(vault.running, Some(before));
+    assert_eq!(vault.target.map(|target| target.version), Some("1.0.0".to_owned()));
+    assert_eq!(journey.server.served("2.0.0"), [], "not even looked at");
+}

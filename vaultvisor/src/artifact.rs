@@ -1,0 +1,212 @@
+//! Verified files of releases, kept by what they are and not by what they are called.
+//!
+//! ```text
+//! <home>/store/sha256/<checksum>/vault   0555, there only after its hash matched and its bytes are on disk
+//! <home>/store/partial/<checksum>        a download under way
+//! ```
+//!
+//! A checksum that is in the store is proved; nothing else ever gets there. [`fetch`] brings files,
+//! [`verify`] hashes them, [`url`] says where they are published.
+
+pub mod fetch;
+pub mod url;
+pub mod verify;
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use crate::{journal::atomic_file::sync_folder, release::Checksum};
+
+/// The name of every binary in the store. The process is named after it, and the clients' own pid-file
+/// guards compare process names.
+pub const BINARY_NAME: &str = "vault";
+
+/// The content-addressed folder of one home.
+#[derive(Debug, Clone)]
+pub struct Store {
+    files: PathBuf,
+    partial: PathBuf,
+}
+
+/// Why the store could not be changed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {} in the artifact store", path.display())]
+pub struct StoreError {
+    /// What was tried.
+    pub doing: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+fn failed<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
+    move |source| StoreError { doing, path: path.to_owned(), source }
+}
+
+fn create_folder(path: &Path) -> Result<(), StoreError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(failed("create", path))
+}
+
+impl Store {
+    /// Opens the store of a home folder, creating its folders.
+    pub fn open(home: &Path) -> Result<Self, StoreError> {
+        let store = Self::at(home);
+        create_folder(&store.files)?;
+        create_folder(&store.partial)?;
+        Ok(store)
+    }
+
+    /// The store of a home folder as it is, to look at.
+    pub fn at(home: &Path) -> Self {
+        Self { files: home.join("store/sha256"), partial: home.join("store/partial") }
+    }
+
+    /// The folder that holds, or would hold, a checksum's binary.
+    pub fn folder(&self, checksum: Checksum) -> PathBuf {
+        self.files.join(checksum.to_string())
+    }
+
+    /// The binary of a checksum.
+    pub fn binary(&self, checksum: Checksum) -> PathBuf {
+        self.folder(checksum).join(BINARY_NAME)
+    }
+
+    /// Where a download of a checksum is put until it is proved.
+    fn partial(&self, checksum: Checksum) -> PathBuf {
+        self.partial.join(checksum.to_string())
+    }
+
+    /// Whether a checksum's binary is there. Its bytes are proved again before each execution.
+    pub fn contains(&self, checksum: Checksum) -> bool {
+        self.binary(checksum).is_file()
+    }
+
+    /// All checksums that are there.
+    pub fn checksums(&self) -> Result<Vec<Checksum>, StoreError> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.files).map_err(failed("list", &self.files))? {
+            let name = entry.map_err(failed("list", &self.files))?.file_name();
+            found.extend(name.to_str().and_then(|name| name.parse::<Checksum>().ok()));
+        }
+        found.retain(|checksum| self.contains(*checksum));
+        Ok(found)
+    }
+
+    /// Whether a checksum's binary is there and still has that checksum; one that has not is removed.
+    fn holds_proved(&self, checksum: Checksum) -> Result<bool, StoreError> {
+        let path = self.binary(checksum);
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed("open", &path)(error)),
+        };
+        let found = verify::hash_to_end(&mut file).map_err(failed("read", &path))?;
+        if found != checksum {
+            tracing::warn!(path = %path.display(), expected = %checksum, %found, "a stored file has changed; removing it");
+            self.remove(checksum)?;
+        }
+        Ok(found == checksum)
+    }
+
+    /// Makes a proved download visible. Its bytes are on disk before its name is, and the name before this
+    /// returns.
+    fn install(&self, checksum: Checksum, partial: &File) -> Result<(), StoreError> {
+        let (from, folder, to) = (self.partial(checksum), self.folder(checksum), self.binary(checksum));
+        let executable = fs::Permissions::from_mode(0o555);
+        partial.set_permissions(executable).map_err(failed("make executable", &from))?;
+        partial.sync_all().map_err(failed("sync", &from))?;
+        create_folder(&folder)?;
+        fs::rename(&from, &to).map_err(failed("install", &to))?;
+        sync_folder(&folder).map_err(failed("sync", &folder))?;
+        sync_folder(&self.files).map_err(failed("sync", &self.files))
+    }
+
+    fn remove(&self, checksum: Checksum) -> Result<(), StoreError> {
+        let folder = self.folder(checksum);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &folder)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes every binary that is not needed, and the partial downloads of what is neither needed nor
+    /// being fetched; answers what was removed.
+    pub fn prune(
+        &self,
+        needed: &BTreeSet<Checksum>,
+        fetching: &BTreeSet<Checksum>,
+    ) -> Result<Vec<Checksum>, StoreError> {
+        let mut removed = self.checksums()?;
+        removed.retain(|checksum| !needed.contains(checksum));
+        for checksum in &removed {
+            self.remove(*checksum)?;
+        }
+        for entry in fs::read_dir(&self.partial).map_err(failed("list", &self.partial))? {
+            let path = entry.map_err(failed("list", &self.partial))?.path();
+            let checksum = path.file_name().and_then(|name| name.to_str()?.parse::<Checksum>().ok());
+            if !checksum.is_some_and(|checksum| fetching.contains(&checksum)) {
+                fs::remove_file(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// SHA-256 of "abc".
+    const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    fn store_with_abc() -> (tempfile::TempDir, Store, Checksum) {
+        let home = tempfile::tempdir().expect("home");
+        let store = Store::open(home.path()).expect("store");
+        let checksum = ABC.parse().expect("checksum");
+        let mut partial = File::create(store.partial(checksum)).expect("partial");
+        partial.write_all(b"abc").expect("write");
+        store.install(checksum, &partial).expect("install");
+        (home, store, checksum)
+    }
+
+    #[test]
+    fn an_installed_file_can_be_run_and_not_written() {
+        let (_home, store, checksum) = store_with_abc();
+        assert_eq!(store.checksums().expect("list"), [checksum]);
+        let mode = fs::metadata(store.binary(checksum)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o555);
+        assert!(!store.partial(checksum).exists());
+    }
+
+    #[test]
+    fn a_stored_file_that_changed_is_not_proved_and_is_removed() {
+        let (_home, store, checksum) = store_with_abc();
+        assert!(store.holds_proved(checksum).expect("good"));
+        fs::remove_file(store.binary(checksum)).expect("remove");
+        fs::write(store.binary(checksum), b"abd").expect("tamper");
+        assert!(!store.holds_proved(checksum).expect("bad"));
+        assert!(!store.folder(checksum).exists());
+    }
+
+    #[test]
+    fn prune_keeps_what_is_needed_and_downloads_under_way() {
+        let (_home, store, checksum) = store_with_abc();
+        let other = Checksum([1; 32]);
+        fs::write(store.partial(other), b"half").expect("partial");
+        fs::write(store.partial.join("stray"), b"x").expect("stray");
+        let removed = store.prune(&[checksum].into(), &[other].into()).expect("prune");
+        assert!(removed.is_empty());
+        assert!(store.contains(checksum) && store.partial(other).exists());
+        assert!(!store.partial.join("stray").exists());
+        assert_eq!(store.prune(&BTreeSet::new(), &BTreeSet::new()).expect("prune"), [checksum]);
+        assert!(!store.folder(checksum).exists() && !store.partial(other).exists());
+    }
+}

@@ -1,0 +1,210 @@
+//! Release URLs: templates that are checked when the configuration is read, and filled for one artifact.
+//!
+//! Every value that is filled in is of a type that cannot hold `/`, `..`, `?` or `#` (see
+//! [`crate::release`]), so a chain can choose a file on the configured host but never another place.
+
+use std::{fmt, str::FromStr};
+
+use url::{Host, Url};
+
+use crate::release::{Checksum, Version};
+
+/// The platform that vaultvisor itself was built for, which is the one its vaults run on.
+pub const TARGET: &str = env!("VAULTVISOR_TARGET");
+
+/// The name of a release's main binary in `{artifact}`.
+pub const BINARY: &str = "binary";
+
+const PLACEHOLDERS: [&str; 5] = ["version", "network", "target", "checksum", "artifact"];
+
+/// Why a text is not a release URL.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Not a URL at all.
+    #[error("{url:?} is not a URL: {reason}")]
+    Syntax {
+        /// What was found.
+        url: String,
+        /// The URL parser's reason.
+        reason: String,
+    },
+    /// A placeholder that nothing fills.
+    #[error(
+        "{url:?} has the unknown placeholder {{{placeholder}}}, expected one of {{version}}, {{network}}, {{target}}, {{checksum}}, {{artifact}}"
+    )]
+    Placeholder {
+        /// What was found.
+        url: String,
+        /// The unknown name.
+        placeholder: String,
+    },
+    /// A scheme that does not protect the transfer.
+    #[error(
+        "{url:?} is not allowed: expected https:, file:, or http: to this machine (127.0.0.1, [::1], localhost)"
+    )]
+    Scheme {
+        /// What was found.
+        url: String,
+    },
+    /// A placeholder in the host part would let the chain choose the server.
+    #[error("{url:?} has a placeholder before its path: the host must be fixed")]
+    HostPlaceholder {
+        /// What was found.
+        url: String,
+    },
+    /// A password in the URL would end up in logs.
+    #[error(
+        "the URL for host {host:?} holds a user name or password: they would end up in logs, so they are refused"
+    )]
+    Credentials {
+        /// The host.
+        host: String,
+    },
+}
+
+/// A release URL with placeholders, known to be of an allowed kind whatever is filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlTemplate(String);
+
+/// What is filled into a template.
+#[derive(Debug, Clone, Copy)]
+pub struct Filling<'a> {
+    /// The release tag.
+    pub version: &'a Version,
+    /// The network's name in the configuration.
+    pub network: &'a str,
+    /// The checksum of the file that is wanted.
+    pub checksum: Checksum,
+}
+
+impl UrlTemplate {
+    fn fill_with(&self, value: impl Fn(&str) -> String) -> String {
+        let mut filled = self.0.clone();
+        for name in PLACEHOLDERS {
+            filled = filled.replace(&format!("{{{name}}}"), &value(name));
+        }
+        filled
+    }
+
+    /// The URL of a release's binary for this machine.
+    pub fn fill(&self, filling: Filling<'_>) -> Result<Url, UrlError> {
+        let filled = self.fill_with(|name| match name {
+            "version" => percent_encode_plus(filling.version.as_str()),
+            "network" => filling.network.to_owned(),
+            "target" => TARGET.to_owned(),
+            "checksum" => filling.checksum.to_string(),
+            _ => BINARY.to_owned(),
+        });
+        check(&filled)
+    }
+}
+
+/// GitHub reads a bare `+` in a path as it stands, other servers as a blank; `%2B` is the same everywhere.
+fn percent_encode_plus(tag: &str) -> String {
+    tag.replace('+', "%2B")
+}
+
+/// Parses a URL of an allowed kind: the rule for what we are configured with and for every redirect.
+pub fn check(text: &str) -> Result<Url, UrlError> {
+    let url = Url::parse(text)
+        .map_err(|error| UrlError::Syntax { url: text.to_owned(), reason: error.to_string() })?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(UrlError::Credentials { host: url.host_str().unwrap_or_default().to_owned() });
+    }
+    let allowed = match url.scheme() {
+        "https" | "file" => true,
+        "http" => is_loopback(&url),
+        _ => false,
+    };
+    if allowed { Ok(url) } else { Err(UrlError::Scheme { url: text.to_owned() }) }
+}
+
+/// Whether a URL's host is this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+impl FromStr for UrlTemplate {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let mut rest = text;
+        while let Some((_, after)) = rest.split_once('{') {
+            let (placeholder, after) = after.split_once('}').unwrap_or((after, ""));
+            if !PLACEHOLDERS.contains(&placeholder) {
+                let placeholder = placeholder.chars().take(40).collect();
+                return Err(UrlError::Placeholder { url: text.to_owned(), placeholder });
+            }
+            rest = after;
+        }
+        let template = Self(text.to_owned());
+        let sample = check(&template.fill_with(|_| "0".into()))?;
+        // Two different fillings must agree in everything before the path.
+        let other = check(&template.fill_with(|_| "1".into()))?;
+        if sample[..url::Position::BeforePath] != other[..url::Position::BeforePath] {
+            return Err(UrlError::HostPlaceholder { url: text.to_owned() });
+        }
+        Ok(template)
+    }
+}
+
+impl fmt::Display for UrlTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_placeholder_is_filled() {
+        let template: UrlTemplate =
+            "https://example.org/{version}/vault-{network}/{target}/{checksum}/{artifact}"
+                .parse()
+                .expect("good");
+        let version: Version = "1.16.0+a".parse().expect("version");
+        let filling = Filling { version: &version, network: "dev", checksum: Checksum([0xab; 32]) };
+        let url = template.fill(filling).expect("fills");
+        let expected =
+            format!("https://example.org/1.16.0%2Ba/vault-dev/{TARGET}/{}/binary", "ab".repeat(32));
+        assert_eq!(url.as_str(), expected);
+    }
+
+    #[test]
+    fn only_protected_or_local_transfers_are_allowed() {
+        for good in [
+            "https://github.com/{version}",
+            "http://127.0.0.1:8080/{version}",
+            "http://[::1]/x",
+            "http://localhost/x",
+            "file:///srv/{checksum}",
+        ] {
+            assert!(good.parse::<UrlTemplate>().is_ok(), "{good} was refused");
+        }
+        for bad in [
+            "http://example.org/x",
+            "ftp://example.org/x",
+            "/srv/x",
+            "http://127.0.0.1.example.org/",
+            "https://me:secret@example.org/",
+            "https://{version}.example.org/",
+            "https://example.org/{versoin}",
+            "https://example.org/{",
+        ] {
+            assert!(bad.parse::<UrlTemplate>().is_err(), "{bad} was taken");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_repeated_in_the_refusal() {
+        let said = "https://me:secret@example.org/".parse::<UrlTemplate>().expect_err("password").to_string();
+        assert!(!said.contains("secret"), "{said}");
+    }
+}

@@ -1,0 +1,90 @@
+//! What a network's finalized chain says.
+//!
+//! A network task (one per chain, shared by its vaults) follows the finalized heads of one network and
+//! publishes what it knows as a [`ChainStatus`] through a `watch` channel: newest value only, so a slow vault
+//! task never holds a queue. Nothing here decides anything about vaults.
+//!
+//! - [`records`]: where a chain keeps its release and how it is encoded; keys and SCALE types of our own, so
+//!   that no metadata is needed and a runtime upgrade cannot disturb us.
+//! - [`source`]: what a source of finalized state can do, and how it can fail.
+//! - [`endpoints`]: RPC nodes as a [`ReleaseSource`], modern and old ones.
+//! - [`mod@follow`]: the loop that keeps one source connected, and what it believes.
+//! - [`governance`]: the calls that state a release, signed and submitted.
+
+pub mod endpoints;
+pub mod follow;
+pub mod governance;
+pub mod records;
+pub mod source;
+
+pub use self::{
+    follow::{ReadError, follow, read_once},
+    source::{ReleaseSource, SourceError},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::release::{Checksum, GenesisHash, Release, Version};
+
+/// A finalized block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalizedBlock {
+    /// Its number.
+    pub number: u64,
+    /// Its hash.
+    pub hash: [u8; 32],
+}
+
+/// A release that becomes current when the runtime reaches a `spec_version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRelease {
+    /// The release tag.
+    pub version: Version,
+    /// SHA-256 of its binary.
+    pub binary_checksum: Checksum,
+    /// The runtime version it waits for; `None` for records that do not say.
+    pub spec_version: Option<u32>,
+}
+
+/// What one source stated at one finalized block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainView {
+    /// The endpoint that said so.
+    pub source: String,
+    /// The chain that it is.
+    pub genesis: GenesisHash,
+    /// The block.
+    pub finalized: FinalizedBlock,
+    /// The runtime version in that block's state.
+    pub spec_version: u32,
+    /// The release in force; `None` when governance has not stated one yet.
+    pub current: Option<Release>,
+    /// The release that a runtime upgrade will bring.
+    pub pending: Option<PendingRelease>,
+}
+
+/// The newest that a network task knows, for its vaults and for the status page.
+#[derive(Debug, Clone, Default)]
+pub struct ChainStatus {
+    /// The newest view that could be read and decoded.
+    pub view: Option<ChainView>,
+    /// When that view arrived, on the wall clock; for people only.
+    pub seen_at: Option<std::time::SystemTime>,
+    /// Whether a source is connected now.
+    pub connected: bool,
+    /// What is wrong with the chain or the record, and still stands.
+    pub problem: Option<String>,
+}
+
+/// Where a network's releases are read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceSettings {
+    /// The network's name in the configuration; for messages.
+    pub network: String,
+    /// Websocket addresses of RPC nodes, in the order in which they are tried.
+    pub endpoints: Vec<String>,
+    /// The chain that it must be; `None` takes the first one seen.
+    pub genesis: Option<GenesisHash>,
+    /// The pallet's name in that runtime, `VaultRelease` by default.
+    pub pallet: String,
+}

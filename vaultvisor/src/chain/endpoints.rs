@@ -1,0 +1,221 @@
+//! RPC nodes as a [`ReleaseSource`].
+//!
+//! Nodes differ: modern ones serve `chainHead_v1_*`, the live bridges run older ones with the legacy methods
+//! only. [`rpc_methods`](Methods) says which, and both ways give the same [`Head`]s: [`chain_head`] costs no
+//! call for the runtime version, [`legacy`] needs none for the block number. Neither looks at metadata.
+//!
+//! A connection is a plain client that never reconnects by itself: what to do about a lost one is the
+//! business of [`follow`](super::follow::follow). Dropping a [`Node`] ends its connection and its task.
+
+mod chain_head;
+mod legacy;
+
+use std::{collections::BTreeSet, future::Future, time::Duration};
+
+use subxt::{ext::jsonrpsee::ws_client::WsClientBuilder, utils::H256};
+use subxt_rpcs::{RpcClient, UserError, rpc_params};
+
+use self::{chain_head::ChainHead, legacy::Legacy};
+use super::{
+    records::{Slots, StorageKey},
+    source::{Connect, Head, ReleaseSource, SourceError, SourceProblem},
+};
+use crate::release::GenesisHash;
+
+/// How long one call may take, the connection's handshake included.
+///
+/// Public endpoints answer in well under a second; ten cover a slow TLS handshake over a bad line, and are
+/// short enough that another endpoint is tried before anyone notices.
+pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The longest message that is taken from a node, in bytes.
+///
+/// Release values are small; the metadata of a large runtime, which only publishing asks for, is some MB in
+/// hexadecimal.
+const MAX_ANSWER_BYTES: u32 = 16 * 1024 * 1024;
+
+/// How many notifications may wait while a read is under way.
+///
+/// A chainHead subscription begins with one or two per block that is not final yet, at most some hundred.
+/// What is beyond that ends the subscription instead of filling our memory.
+const MAX_WAITING_NOTIFICATIONS: usize = 1024;
+
+/// Connects to RPC nodes, choosing for each the best methods that it serves.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RpcConnector {
+    /// Whether to act as if every node were an old one; for tests of the legacy methods.
+    pub legacy_only: bool,
+}
+
+/// A connection to an RPC node.
+pub struct Node {
+    endpoint: String,
+    genesis: GenesisHash,
+    client: RpcClient,
+    serves_legacy: bool,
+    following: Following,
+}
+
+enum Following {
+    /// Boxed: it is much larger than the other.
+    ChainHead(Box<ChainHead>),
+    Legacy(Legacy),
+}
+
+/// The methods that a node says it serves.
+#[derive(serde::Deserialize)]
+struct Methods {
+    methods: BTreeSet<String>,
+}
+
+impl Methods {
+    fn chain_head(&self) -> bool {
+        ["follow", "header", "storage", "unpin"]
+            .iter()
+            .all(|method| self.methods.contains(&format!("chainHead_v1_{method}")))
+            && self.methods.contains("chainSpec_v1_genesisHash")
+    }
+
+    fn legacy(&self) -> bool {
+        self.methods.contains("chain_subscribeFinalizedHeads")
+    }
+}
+
+impl Connect for RpcConnector {
+    type Source = Node;
+
+    async fn connect(&self, endpoint: &str) -> Result<Node, SourceError> {
+        self.open(endpoint).await.map_err(|problem| problem.at(endpoint))
+    }
+}
+
+impl RpcConnector {
+    async fn open(&self, endpoint: &str) -> Result<Node, SourceProblem> {
+        let client = open_client(endpoint).await?;
+        let methods: Methods = match call(
+            "asking which methods it serves",
+            client.request("rpc_methods", rpc_params![]),
+        )
+        .await
+        {
+            Ok(methods) => methods,
+            // Some proxies in front of old nodes let only known methods through, and this is not one.
+            Err(Failed::Refused(_)) => {
+                Methods { methods: BTreeSet::from(["chain_subscribeFinalizedHeads".to_owned()]) }
+            }
+            Err(Failed::Otherwise(problem)) => return Err(problem),
+        };
+        let chain_head = methods.chain_head() && !self.legacy_only;
+        if !chain_head && !methods.legacy() {
+            return Err(SourceProblem::NoMethods);
+        }
+        let (genesis_method, params) = match chain_head {
+            true => ("chainSpec_v1_genesisHash", rpc_params![]),
+            false => ("chain_getBlockHash", rpc_params![0]),
+        };
+        let genesis: H256 =
+            call("asking for its genesis hash", client.request(genesis_method, params)).await?;
+        let following = match chain_head {
+            true => match call("following chainHead_v1", ChainHead::follow(client.clone())).await {
+                Ok(follow) => Following::ChainHead(Box::new(follow)),
+                Err(failed) if methods.legacy() => {
+                    tracing::debug!(endpoint, problem = %SourceProblem::from(failed), "using the legacy methods");
+                    Following::Legacy(call(legacy::FOLLOWING, Legacy::follow(client.clone())).await?)
+                }
+                Err(failed) => return Err(failed.into()),
+            },
+            false => Following::Legacy(call(legacy::FOLLOWING, Legacy::follow(client.clone())).await?),
+        };
+        tracing::debug!(endpoint, chain_head = matches!(following, Following::ChainHead(_)), "connected");
+        Ok(Node {
+            endpoint: endpoint.to_owned(),
+            genesis: GenesisHash(genesis.0),
+            client,
+            serves_legacy: methods.legacy(),
+            following,
+        })
+    }
+}
+
+impl ReleaseSource for Node {
+    fn genesis(&self) -> GenesisHash {
+        self.genesis
+    }
+
+    async fn next_head(&mut self, keys: &Slots<StorageKey>) -> Result<Head, SourceError> {
+        let problem = match &mut self.following {
+            Following::ChainHead(chain_head) => match chain_head.next_head(keys).await {
+                Ok(head) => return Ok(head),
+                // A node whose finality lags far behind, or that has too many followers, stops us with an open
+                // connection. Its legacy methods know no such limits.
+                Err(problem) if self.serves_legacy && problem.is_about_the_methods() => problem,
+                Err(problem) => return Err(problem.at(&self.endpoint)),
+            },
+            Following::Legacy(legacy) => {
+                return legacy.next_head(keys).await.map_err(|problem| problem.at(&self.endpoint));
+            }
+        };
+        tracing::debug!(endpoint = self.endpoint, %problem, "using the legacy methods");
+        let follow = call(legacy::FOLLOWING, Legacy::follow(self.client.clone())).await;
+        let mut legacy = follow.map_err(|failed| SourceProblem::from(failed).at(&self.endpoint))?;
+        let head = legacy.next_head(keys).await.map_err(|problem| problem.at(&self.endpoint));
+        self.following = Following::Legacy(legacy);
+        head
+    }
+}
+
+impl SourceProblem {
+    fn is_about_the_methods(&self) -> bool {
+        matches!(self, Self::FollowStopped(_) | Self::Call { .. })
+    }
+}
+
+/// Opens a websocket without asking anything yet.
+pub(crate) async fn open_client(endpoint: &str) -> Result<RpcClient, SourceProblem> {
+    if !endpoint.starts_with("ws://") && !endpoint.starts_with("wss://") {
+        return Err(SourceProblem::Address);
+    }
+    let client = WsClientBuilder::default()
+        .connection_timeout(CALL_DEADLINE)
+        .request_timeout(CALL_DEADLINE)
+        .max_response_size(MAX_ANSWER_BYTES)
+        .max_buffer_capacity_per_subscription(MAX_WAITING_NOTIFICATIONS)
+        .build(endpoint);
+    match tokio::time::timeout(CALL_DEADLINE, client).await {
+        Ok(Ok(client)) => Ok(RpcClient::new(client)),
+        Ok(Err(error)) => Err(SourceProblem::Connect(error.to_string())),
+        Err(_) => Err(SourceProblem::NoAnswer { doing: "connecting", after: CALL_DEADLINE }),
+    }
+}
+
+/// Why a call failed: whether the node is there and said no makes a difference.
+enum Failed {
+    Refused(SourceProblem),
+    Otherwise(SourceProblem),
+}
+
+impl From<Failed> for SourceProblem {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Refused(problem) | Failed::Otherwise(problem) => problem,
+        }
+    }
+}
+
+/// Waits for an answer, within [`CALL_DEADLINE`].
+async fn call<T>(
+    doing: &'static str,
+    answer: impl Future<Output = Result<T, subxt_rpcs::Error>>,
+) -> Result<T, Failed> {
+    match tokio::time::timeout(CALL_DEADLINE, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(subxt_rpcs::Error::User(UserError { code, message, .. }))) => {
+            Err(Failed::Refused(SourceProblem::Call { doing, reason: format!("{message} ({code})") }))
+        }
+        Ok(Err(error)) => Err(Failed::Otherwise(SourceProblem::call(doing)(error))),
+        Err(_) => Err(Failed::Otherwise(SourceProblem::NoAnswer { doing, after: CALL_DEADLINE })),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,382 @@
+//! The modern methods: `chainHead_v1_follow` tells of every block with its runtime version, and pins it until
+//! we let it go.
+//!
+//! Blocks are let go once a newer finalized one was read, so that the node keeps no more for us than its tip,
+//! the one before, and what is not final yet.
+
+use std::collections::HashMap;
+
+use codec::Decode;
+use subxt::utils::H256;
+use subxt_rpcs::{
+    ChainHeadRpcMethods, RpcClient, RpcConfig,
+    methods::chain_head::{
+        FollowEvent, FollowSubscription, MethodResponse, RuntimeEvent, StorageQuery, StorageQueryType,
+        StorageResult, StorageResultType,
+    },
+    rpc_params,
+};
+
+use super::{CALL_DEADLINE, SourceProblem};
+use crate::chain::{
+    FinalizedBlock,
+    records::{Slots, StorageKey},
+    source::Head,
+};
+
+/// How many blocks may be told of and not yet be final or dropped.
+///
+/// Nodes stop a subscription at 512 pinned blocks by themselves; this bounds what a hostile one can make us
+/// remember.
+const MAX_PINNED: usize = 4096;
+
+/// For messages.
+const FOLLOWING: &str = "following chainHead_v1";
+const READING: &str = "reading the release";
+
+/// The shapes of this module's calls.
+enum Wire {}
+
+impl RpcConfig for Wire {
+    type Header = HeaderStart;
+    type Hash = H256;
+    type AccountId = ();
+}
+
+/// The two fields with which every header begins; what follows is ignored.
+#[derive(Debug, Decode, serde::Deserialize)]
+struct HeaderStart {
+    _parent_hash: H256,
+    number: CompactNumber,
+}
+
+#[derive(Debug, Decode, serde::Deserialize)]
+struct CompactNumber(#[codec(compact)] u64);
+
+/// A `chainHead_v1_follow` subscription.
+pub(super) struct ChainHead {
+    client: RpcClient,
+    methods: ChainHeadRpcMethods<Wire>,
+    events: FollowSubscription<H256>,
+    id: String,
+    blocks: Blocks,
+}
+
+/// The blocks that are pinned for us, and which of them is to be read next.
+#[derive(Default)]
+struct Blocks {
+    /// Each with the spec version in its state, or why the node does not know it.
+    pinned: HashMap<H256, Result<u32, String>>,
+    /// The newest finalized block.
+    tip: Option<H256>,
+    /// Whether the tip was handed out for reading already.
+    tip_taken: bool,
+    /// What may be let go once the tip was read.
+    overtaken: Vec<H256>,
+}
+
+/// An event about an operation that we started.
+enum Operation {
+    Items(Vec<StorageResult>),
+    WaitingForContinue,
+    Done,
+    Failed(String),
+}
+
+impl ChainHead {
+    pub(super) async fn follow(client: RpcClient) -> Result<Self, subxt_rpcs::Error> {
+        let methods = ChainHeadRpcMethods::new(client.clone());
+        let events = methods.chainhead_v1_follow(true).await?;
+        let id = events.subscription_id().map(ToOwned::to_owned).ok_or_else(|| {
+            subxt_rpcs::Error::Client("the node gave the subscription no textual id".into())
+        })?;
+        Ok(Self { client, methods, events, id, blocks: Blocks::default() })
+    }
+
+    pub(super) async fn next_head(&mut self, keys: &Slots<StorageKey>) -> Result<Head, SourceProblem> {
+        // Now, not right after the read: the head should be on its way first.
+        self.unpin_overtaken().await?;
+        let hash = loop {
+            if let Some(hash) = self.blocks.take_tip() {
+                break hash;
+            }
+            // Operations that ended with an earlier read may still send events; nobody waits for them.
+            self.next_event().await?;
+        };
+        tokio::time::timeout(CALL_DEADLINE, self.read(hash, keys))
+            .await
+            .map_err(|_| SourceProblem::NoAnswer { doing: READING, after: CALL_DEADLINE })?
+    }
+
+    /// Reads number and values of a pinned block, both at once.
+    async fn read(&mut self, hash: H256, keys: &Slots<StorageKey>) -> Result<Head, SourceProblem> {
+        let spec_version = self.blocks.spec_version(hash)?;
+        let queries = [&keys.current, &keys.pending]
+            .map(|key| StorageQuery { key: key.as_bytes(), query_type: StorageQueryType::Value });
+        let (header, started) = futures::future::try_join(
+            self.methods.chainhead_v1_header(&self.id, hash),
+            self.methods.chainhead_v1_storage(&self.id, hash, queries, None),
+        )
+        .await
+        .map_err(SourceProblem::call(READING))?;
+        let header = header.ok_or_else(|| failed(READING, "the node does not know its own block"))?;
+        let operation = match started {
+            MethodResponse::Started(started) if started.discarded_items.unwrap_or(0) == 0 => {
+                started.operation_id
+            }
+            MethodResponse::Started(_) | MethodResponse::LimitReached => {
+                return Err(failed(READING, "the node is too busy for two values"));
+            }
+        };
+        let mut values = Slots::default();
+        loop {
+            match self.next_event().await? {
+                Some((id, event)) if id == operation => match event {
+                    Operation::Items(items) => {
+                        for item in items {
+                            keep(&mut values, keys, item);
+                        }
+                    }
+                    Operation::WaitingForContinue => self
+                        .methods
+                        .chainhead_v1_continue(&self.id, &operation)
+                        .await
+                        .map_err(SourceProblem::call(READING))?,
+                    Operation::Done => break,
+                    Operation::Failed(reason) => return Err(failed(READING, reason)),
+                },
+                _ => {}
+            }
+        }
+        let block = FinalizedBlock { number: header.number.0, hash: hash.0 };
+        Ok(Head { block, spec_version, values })
+    }
+
+    /// Waits for one event. What it says about blocks is noted; what it says about an operation is returned.
+    async fn next_event(&mut self) -> Result<Option<(String, Operation)>, SourceProblem> {
+        let event =
+            self.events.next().await.ok_or(SourceProblem::Closed)?.map_err(SourceProblem::call(FOLLOWING))?;
+        Ok(Some(match event {
+            FollowEvent::OperationStorageItems(items) => {
+                (items.operation_id, Operation::Items(items.items.into()))
+            }
+            FollowEvent::OperationWaitingForContinue(waiting) => {
+                (waiting.operation_id, Operation::WaitingForContinue)
+            }
+            FollowEvent::OperationStorageDone(done) => (done.operation_id, Operation::Done),
+            FollowEvent::OperationInaccessible(operation) => {
+                (operation.operation_id, Operation::Failed("the block's state is not accessible".to_owned()))
+            }
+            FollowEvent::OperationError(error) => (error.operation_id, Operation::Failed(error.error)),
+            about_blocks => {
+                self.blocks.note(about_blocks)?;
+                return Ok(None);
+            }
+        }))
+    }
+
+    async fn unpin_overtaken(&mut self) -> Result<(), SourceProblem> {
+        let hashes = self.blocks.take_overtaken();
+        if hashes.is_empty() {
+            return Ok(());
+        }
+        let answer = self.client.request::<()>("chainHead_v1_unpin", rpc_params![&self.id, hashes]);
+        tokio::time::timeout(CALL_DEADLINE, answer)
+            .await
+            .map_err(|_| SourceProblem::NoAnswer { doing: FOLLOWING, after: CALL_DEADLINE })?
+            .map_err(SourceProblem::call(FOLLOWING))
+    }
+}
+
+fn failed(doing: &'static str, reason: impl Into<String>) -> SourceProblem {
+    SourceProblem::Call { doing, reason: reason.into() }
+}
+
+fn keep(values: &mut Slots<Option<Vec<u8>>>, keys: &Slots<StorageKey>, item: StorageResult) {
+    let StorageResultType::Value(value) = item.result else { return };
+    if item.key.0 == keys.current.as_bytes() {
+        values.current = Some(value.0);
+    } else if item.key.0 == keys.pending.as_bytes() {
+        values.pending = Some(value.0);
+    }
+}
+
+impl Blocks {
+    /// Takes in what an event says about blocks.
+    fn note(&mut self, event: FollowEvent<H256>) -> Result<(), SourceProblem> {
+        match event {
+            FollowEvent::Initialized(initialized) => {
+                let runtime = runtime(initialized.finalized_block_runtime)
+                    .unwrap_or_else(|| Err("the node did not tell it".to_owned()));
+                for hash in &initialized.finalized_block_hashes {
+                    self.pinned.insert(*hash, runtime.clone());
+                }
+                self.finalize(initialized.finalized_block_hashes);
+            }
+            FollowEvent::NewBlock(block) => {
+                let runtime = runtime(block.new_runtime)
+                    .or_else(|| self.pinned.get(&block.parent_block_hash).cloned())
+                    .unwrap_or_else(|| Err("the node did not tell it".to_owned()));
+                self.pinned.insert(block.block_hash, runtime);
+                if self.pinned.len() > MAX_PINNED {
+                    return Err(SourceProblem::FollowStopped("too many blocks that are not final"));
+                }
+            }
+            FollowEvent::Finalized(finalized) => {
+                self.finalize(finalized.finalized_block_hashes);
+                self.overtaken.extend(finalized.pruned_block_hashes);
+            }
+            FollowEvent::Stop => {
+                return Err(SourceProblem::FollowStopped("finality lags, or we were too slow"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The last of `hashes` is the new tip; everything before it is overtaken.
+    fn finalize(&mut self, mut hashes: Vec<H256>) {
+        let Some(tip) = hashes.pop() else { return };
+        self.overtaken.extend(self.tip.replace(tip));
+        self.overtaken.extend(hashes);
+        self.tip_taken = false;
+    }
+
+    /// The newest finalized block, once.
+    fn take_tip(&mut self) -> Option<H256> {
+        let tip = self.tip.filter(|_| !self.tip_taken)?;
+        self.tip_taken = true;
+        Some(tip)
+    }
+
+    fn spec_version(&self, hash: H256) -> Result<u32, SourceProblem> {
+        match self.pinned.get(&hash) {
+            Some(Ok(spec_version)) => Ok(*spec_version),
+            Some(Err(reason)) => Err(failed("asking for the runtime version", reason)),
+            None => Err(failed(FOLLOWING, "the node finalized a block that it had not told of")),
+        }
+    }
+
+    /// What can be let go; only what really is pinned, as the node refuses the whole list otherwise.
+    fn take_overtaken(&mut self) -> Vec<H256> {
+        let mut hashes = std::mem::take(&mut self.overtaken);
+        hashes.retain(|hash| self.pinned.remove(hash).is_some());
+        hashes
+    }
+}
+
+/// `None` if the block runs its parent's runtime.
+fn runtime(event: Option<RuntimeEvent>) -> Option<Result<u32, String>> {
+    event.map(|event| match event {
+        RuntimeEvent::Valid(runtime) => Ok(runtime.spec.spec_version),
+        RuntimeEvent::Invalid(error) => Err(error.error),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn hash(n: u8) -> H256 {
+        H256([n; 32])
+    }
+
+    fn runtime_json(spec_version: u32) -> Value {
+        json!({ "type": "valid", "spec": {
+            "specName": "a", "implName": "a", "specVersion": spec_version, "implVersion": 0,
+            "transactionVersion": 1, "apis": {},
+        } })
+    }
+
+    fn note(blocks: &mut Blocks, event: Value) -> Result<(), SourceProblem> {
+        blocks.note(serde_json::from_value(event).expect("an event of the specification"))
+    }
+
+    fn initialized(hashes: &[u8]) -> Value {
+        json!({
+            "event": "initialized",
+            "finalizedBlockHashes": hashes.iter().map(|n| hash(*n)).collect::<Vec<_>>(),
+            "finalizedBlockRuntime": runtime_json(1),
+        })
+    }
+
+    fn new_block(n: u8, parent: u8, runtime: Option<u32>) -> Value {
+        json!({
+            "event": "newBlock", "blockHash": hash(n), "parentBlockHash": hash(parent),
+            "newRuntime": runtime.map(runtime_json),
+        })
+    }
+
+    fn finalized(hashes: &[u8], pruned: &[u8]) -> Value {
+        let of = |ns: &[u8]| ns.iter().map(|n| hash(*n)).collect::<Vec<_>>();
+        json!({
+            "event": "finalized", "finalizedBlockHashes": of(hashes), "prunedBlockHashes": of(pruned),
+        })
+    }
+
+    #[test]
+    fn the_newest_finalized_block_is_read_first_and_once() {
+        let mut blocks = Blocks::default();
+        assert_eq!(blocks.take_tip(), None);
+        note(&mut blocks, initialized(&[1, 2])).expect("fits");
+        assert_eq!(blocks.take_tip(), Some(hash(2)));
+        assert_eq!(blocks.take_tip(), None);
+    }
+
+    #[test]
+    fn a_runtime_upgrade_is_seen_in_the_block_that_has_it() {
+        let mut blocks = Blocks::default();
+        note(&mut blocks, initialized(&[1])).expect("fits");
+        note(&mut blocks, new_block(2, 1, None)).expect("fits");
+        note(&mut blocks, new_block(3, 2, Some(2))).expect("fits");
+        note(&mut blocks, new_block(4, 3, None)).expect("fits");
+        let versions: Vec<u32> = (1..=4).map(|n| blocks.spec_version(hash(n)).expect("known")).collect();
+        assert_eq!(versions, [1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn overtaken_and_pruned_blocks_are_let_go_but_not_the_tip() {
+        let mut blocks = Blocks::default();
+        note(&mut blocks, initialized(&[1])).expect("fits");
+        for (n, parent) in [(2, 1), (3, 2), (9, 1), (4, 3)] {
+            note(&mut blocks, new_block(n, parent, None)).expect("fits");
+        }
+        // A hash that was never told of must not be in the list: the node would refuse all of it.
+        note(&mut blocks, finalized(&[2, 3], &[9, 77])).expect("fits");
+        assert_eq!(blocks.take_tip(), Some(hash(3)));
+        assert_eq!(blocks.take_overtaken(), [hash(1), hash(2), hash(9)]);
+        assert_eq!(blocks.take_overtaken(), []);
+        assert!(blocks.spec_version(hash(3)).is_ok());
+        assert!(blocks.spec_version(hash(4)).is_ok());
+    }
+
+    #[test]
+    fn a_node_that_finalizes_what_it_did_not_tell_of_is_not_believed() {
+        let mut blocks = Blocks::default();
+        note(&mut blocks, initialized(&[1])).expect("fits");
+        note(&mut blocks, finalized(&[5], &[])).expect("fits");
+        assert!(blocks.spec_version(hash(5)).is_err());
+    }
+
+    #[test]
+    fn a_flood_of_blocks_ends_the_subscription() {
+        let mut blocks = Blocks::default();
+        note(&mut blocks, initialized(&[1])).expect("fits");
+        let flood = (0..=MAX_PINNED as u64).try_for_each(|n| {
+            let hash = H256::from_low_u64_be(n);
+            note(&mut blocks, json!({ "event": "newBlock", "blockHash": hash, "parentBlockHash": hash }))
+        });
+        assert!(matches!(flood, Err(SourceProblem::FollowStopped(_))));
+    }
+
+    #[test]
+    fn a_header_gives_its_number_whatever_follows() {
+        let mut encoded = vec![7; 32];
+        codec::Encode::encode_to(&codec::Compact(70_000_u32), &mut encoded);
+        encoded.extend([1, 2, 3]);
+        let header = HeaderStart::decode(&mut &*encoded).expect("a header");
+        assert_eq!(header.number.0, 70_000);
+    }
+}

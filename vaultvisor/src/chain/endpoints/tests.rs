@@ -1,0 +1,221 @@
+//! Both ways of following, against a node of our own over a real websocket.
+
+mod fake_node;
+
+use std::time::Instant;
+
+use tokio::{sync::watch, time::timeout};
+
+use self::fake_node::{FakeNode, Serves};
+use super::*;
+use crate::chain::{ChainStatus, SourceSettings, follow, read_once, records::Record};
+
+/// Far more than anything here takes; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn record() -> Record {
+    Record::VaultRelease { pallet: "VaultRelease".to_owned() }
+}
+
+fn settings(node: &FakeNode) -> SourceSettings {
+    SourceSettings {
+        network: "dev".to_owned(),
+        endpoints: vec![node.url.clone()],
+        genesis: None,
+        pallet: "VaultRelease".to_owned(),
+    }
+}
+
+async fn connect(node: &FakeNode) -> Node {
+    RpcConnector::default().connect(&node.url).await.expect("the node serves one of the two ways")
+}
+
+async fn next(source: &mut Node) -> Head {
+    timeout(PATIENCE, source.next_head(&record().keys())).await.expect("in time").expect("a head")
+}
+
+fn is_modern(source: &Node) -> bool {
+    matches!(source.following, Following::ChainHead(_))
+}
+
+#[tokio::test]
+async fn modern_and_old_nodes_tell_the_same() {
+    let mut heads = Vec::new();
+    for serves in [Serves::MODERN, Serves::OLD] {
+        let node = FakeNode::start(serves).await;
+        node.finalize(3, 7, Some(b"one"));
+        let mut source = connect(&node).await;
+        assert_eq!(is_modern(&source), serves == Serves::MODERN);
+        assert_eq!(source.genesis(), node.genesis());
+        let first = next(&mut source).await;
+        assert_eq!((first.block.number, first.spec_version), (3, 7));
+        assert_eq!(first.values, Slots { current: Some(b"one".to_vec()), pending: None });
+        node.finalize(4, 8, None);
+        let second = next(&mut source).await;
+        assert_eq!((second.block.number, second.spec_version), (4, 8));
+        assert_eq!(second.values, Slots::default());
+        heads.push((first, second));
+    }
+    assert_eq!(heads[0], heads[1]);
+}
+
+#[tokio::test]
+async fn a_node_that_serves_both_is_followed_the_modern_way_unless_told_otherwise() {
+    let node = FakeNode::start(Serves::BOTH).await;
+    assert!(is_modern(&connect(&node).await));
+    let old = RpcConnector { legacy_only: true }.connect(&node.url).await.expect("the node serves both");
+    assert!(!is_modern(&old));
+}
+
+#[tokio::test]
+async fn a_node_without_either_way_is_refused() {
+    let node = FakeNode::start(Serves { chain_head: false, legacy: false, ..Serves::BOTH }).await;
+    let Err(error) = RpcConnector::default().connect(&node.url).await else { panic!("connected") };
+    assert!(matches!(error.problem, SourceProblem::NoMethods), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_hides_its_methods_is_taken_for_an_old_node() {
+    let node = FakeNode::start(Serves { methods: false, ..Serves::OLD }).await;
+    node.finalize(3, 7, Some(b"one"));
+    assert_eq!(next(&mut connect(&node).await).await.block.number, 3);
+}
+
+#[tokio::test]
+async fn a_stopped_modern_subscription_goes_on_with_the_legacy_methods() {
+    let node = FakeNode::start(Serves::BOTH).await;
+    let mut source = connect(&node).await;
+    next(&mut source).await;
+    node.stop_followers();
+    node.finalize(5, 7, Some(b"two"));
+    let head = next(&mut source).await;
+    assert_eq!(head.block.number, 5);
+    assert!(!is_modern(&source));
+}
+
+#[tokio::test]
+async fn a_backlog_is_skipped_for_the_newest_block() {
+    for serves in [Serves::MODERN, Serves::OLD] {
+        let node = FakeNode::start(serves).await;
+        let mut source = connect(&node).await;
+        next(&mut source).await;
+        for number in 1..=50 {
+            node.finalize(number, 1, Some(b"x"));
+        }
+        let mut reads = 0;
+        while next(&mut source).await.block.number < 50 {
+            reads += 1;
+        }
+        assert!(reads < 25, "{reads} of 50 blocks were read");
+    }
+}
+
+#[tokio::test]
+async fn the_node_keeps_no_more_than_two_finalized_blocks_for_us() {
+    let node = FakeNode::start(Serves::MODERN).await;
+    let mut source = connect(&node).await;
+    next(&mut source).await;
+    for number in 1..=20 {
+        node.finalize(number, 1, Some(b"x"));
+        next(&mut source).await;
+    }
+    assert!(node.pinned() <= 2, "{} pinned", node.pinned());
+}
+
+#[tokio::test]
+async fn a_node_that_goes_away_is_an_error_at_once() {
+    for serves in [Serves::MODERN, Serves::OLD] {
+        let node = FakeNode::start(serves).await;
+        let mut source = connect(&node).await;
+        next(&mut source).await;
+        drop(node);
+        let read = timeout(PATIENCE, source.next_head(&record().keys())).await.expect("at once");
+        assert!(matches!(read.expect_err("gone").problem, SourceProblem::Closed));
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_and_no_websocket_are_told_apart() {
+    let Err(error) = RpcConnector::default().connect("http://127.0.0.1:1").await else { panic!("connected") };
+    assert!(matches!(error.problem, SourceProblem::Address), "{error:?}");
+    for endpoint in ["ws://127.0.0.1:1", "wss://127.0.0.1:1"] {
+        let Err(error) = RpcConnector::default().connect(endpoint).await else { panic!("connected") };
+        assert!(matches!(error.problem, SourceProblem::Connect(_)), "{error:?}");
+    }
+}
+
+/// The whole way: a release that is finalized is published to the vaults' tasks, quickly.
+#[tokio::test]
+async fn a_finalized_release_is_published_within_milliseconds() {
+    for serves in [Serves::MODERN, Serves::OLD] {
+        let node = FakeNode::start(serves).await;
+        node.finalize(1, 1, None);
+        let (sender, mut status) = watch::channel(ChainStatus::default());
+        let task = tokio::spawn(follow(settings(&node), sender));
+        let at = |number| {
+            move |status: &ChainStatus| {
+                status.view.as_ref().is_some_and(|view| view.finalized.number == number)
+            }
+        };
+        timeout(PATIENCE, status.wait_for(at(1))).await.expect("in time").expect("task lives");
+        let mut slowest = Duration::ZERO;
+        for number in 2..=20 {
+            let began = Instant::now();
+            node.finalize(number, 1, Some(&release(number)));
+            timeout(PATIENCE, status.wait_for(at(number))).await.expect("in time").expect("task lives");
+            slowest = slowest.max(began.elapsed());
+        }
+        let view = status.borrow().view.clone().expect("a view");
+        assert_eq!(view.current.expect("a release").sequence, Some(20));
+        // Some milliseconds; the rest is for busy machines.
+        assert!(slowest < Duration::from_secs(2), "{serves:?}: {slowest:?}");
+
+        task.abort();
+        drop(status);
+        timeout(PATIENCE, node.left_alone()).await.expect("an aborted task leaves no connection behind");
+    }
+}
+
+#[tokio::test]
+async fn a_restarted_node_is_found_again_with_the_old_view_kept_meanwhile() {
+    let node = FakeNode::start(Serves::OLD).await;
+    node.finalize(1, 1, Some(&release(1)));
+    let (sender, mut status) = watch::channel(ChainStatus::default());
+    let task = tokio::spawn(follow(settings(&node), sender));
+    timeout(PATIENCE, status.wait_for(|status| status.connected)).await.expect("in time").expect("lives");
+    let port = node.port();
+    drop(node);
+    timeout(PATIENCE, status.wait_for(|status| !status.connected)).await.expect("in time").expect("lives");
+    let meanwhile = status.borrow().clone();
+    assert!(meanwhile.view.is_some() && meanwhile.problem.is_some(), "{meanwhile:?}");
+
+    let node = FakeNode::start_at(port, Serves::OLD).await;
+    node.finalize(2, 1, Some(&release(2)));
+    let back = |status: &ChainStatus| {
+        status.connected && status.view.as_ref().is_some_and(|view| view.finalized.number == 2)
+    };
+    timeout(PATIENCE, status.wait_for(back)).await.expect("in time").expect("lives");
+    assert_eq!(status.borrow().problem, None);
+    task.abort();
+}
+
+#[tokio::test]
+async fn one_read_needs_no_loop() {
+    for serves in [Serves::MODERN, Serves::OLD] {
+        let node = FakeNode::start(serves).await;
+        node.finalize(9, 3, Some(&release(4)));
+        let view = read_once(&settings(&node), PATIENCE).await.expect("a view");
+        assert_eq!((view.finalized.number, view.spec_version, view.genesis), (9, 3, node.genesis()));
+        assert_eq!(view.current.expect("a release").sequence, Some(4));
+        timeout(PATIENCE, node.left_alone()).await.expect("no connection stays");
+    }
+}
+
+/// `CurrentRelease` with this sequence.
+fn release(sequence: u64) -> Vec<u8> {
+    let mut value = sequence.to_le_bytes().to_vec();
+    value.extend([3 << 2, b'1', b'.', b'0']);
+    value.extend([9; 32]);
+    value.push(0);
+    value
+}

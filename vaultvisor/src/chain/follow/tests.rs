@@ -1,0 +1,353 @@
+//! The loop against scripted sources, in paused time.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Mutex,
+};
+
+use super::*;
+use crate::{chain::FinalizedBlock, chain::records::DEFAULT_PALLET, release::Version};
+
+const HOME: GenesisHash = GenesisHash([1; 32]);
+const ELSEWHERE: GenesisHash = GenesisHash([2; 32]);
+
+/// What a scripted connection does, one step for each read.
+#[derive(Clone)]
+enum Step {
+    Head(Head),
+    /// A head after some time.
+    After(Duration, Head),
+    Fail,
+}
+
+/// The chain that a connection is to, and what it does.
+type Connection = (GenesisHash, Vec<Step>);
+
+/// Connections in the order in which they are made, by endpoint; none left is a refused connection.
+#[derive(Default)]
+struct Script {
+    connections: Mutex<BTreeMap<&'static str, VecDeque<Connection>>>,
+    attempts: Mutex<Vec<(String, Instant)>>,
+}
+
+struct Scripted {
+    endpoint: String,
+    genesis: GenesisHash,
+    steps: VecDeque<Step>,
+}
+
+impl Script {
+    fn connection(self, endpoint: &'static str, genesis: GenesisHash, steps: impl Into<Vec<Step>>) -> Self {
+        self.connections
+            .lock()
+            .expect("one thread")
+            .entry(endpoint)
+            .or_default()
+            .push_back((genesis, steps.into()));
+        self
+    }
+
+    fn attempts(&self) -> Vec<(String, Instant)> {
+        self.attempts.lock().expect("one thread").clone()
+    }
+
+    fn attempted(&self) -> Vec<String> {
+        self.attempts().into_iter().map(|(endpoint, _)| endpoint).collect()
+    }
+}
+
+impl Connect for Script {
+    type Source = Scripted;
+
+    async fn connect(&self, endpoint: &str) -> Result<Scripted, SourceError> {
+        self.attempts.lock().expect("one thread").push((endpoint.to_owned(), Instant::now()));
+        let next =
+            self.connections.lock().expect("one thread").get_mut(endpoint).and_then(VecDeque::pop_front);
+        match next {
+            Some((genesis, steps)) => {
+                Ok(Scripted { endpoint: endpoint.to_owned(), genesis, steps: steps.into() })
+            }
+            None => Err(SourceProblem::Connect("refused".to_owned()).at(endpoint)),
+        }
+    }
+}
+
+impl ReleaseSource for Scripted {
+    fn genesis(&self) -> GenesisHash {
+        self.genesis
+    }
+
+    async fn next_head(&mut self, _keys: &Slots<StorageKey>) -> Result<Head, SourceError> {
+        match self.steps.pop_front() {
+            Some(Step::Head(head)) => Ok(head),
+            Some(Step::After(time, head)) => {
+                sleep(time).await;
+                Ok(head)
+            }
+            Some(Step::Fail) => Err(SourceProblem::Closed.at(&self.endpoint)),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// A block that states `version` as statement number `sequence`.
+fn head(number: u64, sequence: u64, version: &str) -> Head {
+    let mut value = sequence.to_le_bytes().to_vec();
+    value.push((version.len() as u8) << 2);
+    value.extend(version.as_bytes());
+    value.extend([sequence as u8; 32]);
+    value.push(0);
+    Head {
+        block: FinalizedBlock { number, hash: [number as u8; 32] },
+        spec_version: 1,
+        values: Slots { current: Some(value), pending: None },
+    }
+}
+
+fn with_value(mut head: Head, current: Option<Vec<u8>>) -> Head {
+    head.values.current = current;
+    head
+}
+
+fn settings(endpoints: &[&str], genesis: Option<GenesisHash>) -> SourceSettings {
+    SourceSettings {
+        network: "dev".to_owned(),
+        endpoints: endpoints.iter().map(ToString::to_string).collect(),
+        genesis,
+        pallet: DEFAULT_PALLET.to_owned(),
+    }
+}
+
+/// Lets the loop run for `time` of paused time; what it had published then.
+async fn after(time: Duration, script: &Script, settings: SourceSettings) -> ChainStatus {
+    let (sender, receiver) = watch::channel(ChainStatus::default());
+    timeout(time, follow_with(script, settings, &sender)).await.expect_err("runs until it is dropped");
+    receiver.borrow().clone()
+}
+
+fn version(status: &ChainStatus) -> Option<&str> {
+    status.view.as_ref()?.current.as_ref().map(|release| release.version.as_str())
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_block_states_is_published() {
+    let script = Script::default().connection("a", HOME, [Step::Head(head(5, 1, "1.0.0"))]);
+    let status = after(secs(1), &script, settings(&["a"], Some(HOME))).await;
+    let view = status.view.as_ref().expect("a view");
+    assert_eq!((view.source.as_str(), view.genesis, view.finalized.number), ("a", HOME, 5));
+    assert_eq!(version(&status), Some("1.0.0"));
+    assert!(status.connected && status.problem.is_none() && status.seen_at.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_without_a_release_is_a_view_and_no_problem() {
+    let script = Script::default().connection("a", HOME, [Step::Head(with_value(head(5, 1, "1"), None))]);
+    let status = after(secs(1), &script, settings(&["a"], None)).await;
+    assert_eq!(status.view.expect("a view").current, None);
+    assert_eq!(status.problem, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_chain_is_refused_and_the_next_endpoint_used() {
+    let script = Script::default().connection("a", ELSEWHERE, [Step::Head(head(9, 9, "9.9.9"))]).connection(
+        "b",
+        HOME,
+        [Step::Head(head(5, 1, "1.0.0"))],
+    );
+    let status = after(secs(0), &script, settings(&["a", "b"], Some(HOME))).await;
+    assert_eq!(version(&status), Some("1.0.0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_chain_alone_is_a_problem_and_never_a_view() {
+    let script = Script::default().connection("a", ELSEWHERE, [Step::Head(head(9, 9, "9.9.9"))]);
+    let status = after(Duration::from_millis(1), &script, settings(&["a"], Some(HOME))).await;
+    assert!(status.view.is_none() && !status.connected);
+    let problem = status.problem.expect("a problem");
+    assert!(problem.contains(&HOME.to_string()) && problem.contains(&ELSEWHERE.to_string()), "{problem}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_genesis_seen_holds_for_the_life_of_the_task() {
+    let script = Script::default()
+        .connection("a", HOME, [Step::Head(head(5, 1, "1.0.0")), Step::Fail])
+        .connection("b", ELSEWHERE, [Step::Head(head(9, 9, "9.9.9"))]);
+    let status = after(Duration::from_millis(1), &script, settings(&["a", "b"], None)).await;
+    assert_eq!(version(&status), Some("1.0.0"));
+    assert!(status.problem.expect("a problem").contains("another chain"));
+    assert_eq!(script.attempted(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_news_is_reported_and_changes_nothing() {
+    let good = head(5, 3, "3.0.0");
+    let mut fork = head(5, 4, "6.6.6");
+    fork.block.hash = [0xff; 32];
+    let old_news: [(Head, &str); 6] = [
+        (head(4, 2, "2.0.0"), "finalized block 4 after 5"),
+        (fork, "two finalized forks"),
+        (head(6, 2, "2.0.0"), "statement 2 after 3"),
+        (head(6, 3, "3.0.1"), "statement 3 is 3.0.1 now, but was 3.0.0"),
+        (with_value(head(6, 0, "x"), None), "states no release, but 3.0.0"),
+        (with_value(head(6, 0, "x"), Some(vec![1, 2, 3])), "(storage key 0x"),
+    ];
+    for (news, expected) in old_news {
+        let script =
+            Script::default().connection("a", HOME, [Step::Head(good.clone()), Step::Head(news.clone())]);
+        let status = after(secs(1), &script, settings(&["a"], Some(HOME))).await;
+        assert_eq!(version(&status), Some("3.0.0"), "{expected}");
+        assert_eq!(status.view.expect("kept").finalized.number, 5, "{expected}");
+        let problem = status.problem.expect("a problem");
+        assert!(problem.contains(expected), "{problem}");
+
+        // The next good block clears it.
+        let steps = [Step::Head(good.clone()), Step::Head(news), Step::Head(head(7, 4, "4.0.0"))];
+        let script = Script::default().connection("a", HOME, steps);
+        let status = after(secs(1), &script, settings(&["a"], Some(HOME))).await;
+        assert_eq!((version(&status), status.problem.as_deref()), (Some("4.0.0"), None), "{expected}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn going_back_to_an_older_version_is_news() {
+    let steps = [Step::Head(head(5, 3, "3.0.0")), Step::Head(head(6, 4, "2.0.0"))];
+    let script = Script::default().connection("a", HOME, steps);
+    let status = after(secs(1), &script, settings(&["a"], Some(HOME))).await;
+    assert_eq!(version(&status), Some("2.0.0"));
+    assert_eq!(status.problem, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_keeps_the_view_and_says_so() {
+    let script = Script::default().connection("a", HOME, [Step::Head(head(5, 1, "1.0.0")), Step::Fail]);
+    let status = after(secs(3), &script, settings(&["a"], None)).await;
+    assert_eq!(version(&status), Some("1.0.0"));
+    assert!(!status.connected);
+    let problem = status.problem.expect("a problem");
+    assert!(problem.contains("refused") && problem.contains("last finalized block 5"), "{problem}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_given_up_for_the_next_endpoint() {
+    let script = Script::default().connection("a", HOME, [Step::Head(head(5, 1, "1.0.0"))]).connection(
+        "b",
+        HOME,
+        [Step::Head(head(9, 2, "2.0.0"))],
+    );
+    let before = after(SILENCE - secs(1), &script, settings(&["a", "b"], None)).await;
+    assert_eq!(version(&before), Some("1.0.0"));
+    assert_eq!(script.attempted(), ["a"]);
+
+    let script = Script::default().connection("a", HOME, [Step::Head(head(5, 1, "1.0.0"))]).connection(
+        "b",
+        HOME,
+        [Step::Head(head(9, 2, "2.0.0"))],
+    );
+    let status = after(SILENCE + secs(1), &script, settings(&["a", "b"], None)).await;
+    assert_eq!(version(&status), Some("2.0.0"));
+    assert!(status.connected && status.problem.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_repeats_one_block_counts_as_silent() {
+    let repeats = vec![Step::After(secs(20), head(5, 1, "1.0.0")); 5];
+    let script = Script::default().connection("a", HOME, repeats);
+    after(secs(20) + SILENCE + secs(1), &script, settings(&["a", "b"], None)).await;
+    assert_eq!(script.attempted()[..2], ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_catches_up_is_left_for_one_that_is_ahead() {
+    let behind: Vec<Step> = (1..100).map(|n| Step::After(secs(10), head(n, 1, "1.0.0"))).collect();
+    let script = Script::default()
+        .connection("a", HOME, [Step::Head(head(200, 2, "2.0.0")), Step::Fail])
+        .connection("b", HOME, behind)
+        .connection("a", HOME, [Step::Head(head(210, 3, "3.0.0"))]);
+    let status = after(SILENCE + secs(5), &script, settings(&["a", "b"], None)).await;
+    assert_eq!(script.attempted(), ["a", "b", "a"]);
+    assert_eq!(version(&status), Some("3.0.0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn finality_that_stands_still_everywhere_is_a_problem_though_connected() {
+    let stuck = || [Step::Head(head(5, 1, "1.0.0"))];
+    let script = Script::default().connection("a", HOME, stuck()).connection("a", HOME, stuck());
+    let status = after(SILENCE + secs(5), &script, settings(&["a"], None)).await;
+    assert_eq!(script.attempts().len(), 2);
+    assert!(status.connected);
+    assert_eq!(version(&status), Some("1.0.0"));
+    let problem = status.problem.expect("a problem");
+    assert!(problem.contains("no newer finalized block than 5 for 6"), "{problem}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_endpoint_is_tried_before_the_loop_waits() {
+    let script = Script::default();
+    let start = Instant::now();
+    after(Duration::from_millis(400), &script, settings(&["a", "b", "c"], None)).await;
+    assert_eq!(script.attempted(), ["a", "b", "c"]);
+    assert!(script.attempts().iter().all(|(_, at)| *at == start));
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_fail_after_one_block_do_not_spin() {
+    let flapping = |number| [Step::Head(head(number, 1, "1.0.0")), Step::Fail];
+    let mut script = Script::default();
+    for round in 0..1000 {
+        script =
+            script.connection("a", HOME, flapping(2 * round)).connection("b", HOME, flapping(2 * round + 1));
+    }
+    after(secs(600), &script, settings(&["a", "b"], None)).await;
+    assert!(script.attempts().len() < 60, "{} connections in 10 minutes", script.attempts().len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_held_starts_the_waits_from_the_beginning() {
+    let long = [Step::Head(head(1, 1, "1")), Step::After(secs(50), head(2, 1, "1")), Step::Fail];
+    let mut script = Script::default();
+    for _ in 0..5 {
+        script = script.connection("a", HOME, [Step::Fail]);
+    }
+    let script = script.connection("a", HOME, long);
+    after(secs(200), &script, settings(&["a"], None)).await;
+    let attempts = script.attempts();
+    let (held_from, next) = (attempts[5].1, attempts[6].1);
+    assert!(next - held_from <= secs(51), "waited {:?}", next - held_from);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loop_ends_when_nobody_listens() {
+    let (sender, receiver) = watch::channel(ChainStatus::default());
+    drop(receiver);
+    follow_with(&Script::default(), settings(&["a"], None), &sender).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_read_takes_the_first_endpoint_that_answers_and_names_all_that_did_not() {
+    let script = Script::default().connection("b", ELSEWHERE, [Step::Head(head(9, 9, "9.9.9"))]).connection(
+        "c",
+        HOME,
+        [Step::Head(head(5, 1, "1.0.0"))],
+    );
+    let view = read_first(&script, &settings(&["a", "b", "c"], Some(HOME))).await.expect("c answers");
+    assert_eq!(view.source, "c");
+    assert_eq!(view.current.expect("stated").version, "1.0.0".parse::<Version>().expect("a version"));
+
+    let error = read_first(&script, &settings(&["a", "b"], Some(HOME))).await.expect_err("nobody left");
+    let text = error.to_string();
+    assert!(text.contains("endpoint a: cannot connect") && text.contains("endpoint b: "), "{text}");
+}
+
+#[test]
+fn waits_double_up_to_a_minute_and_are_jittered_by_half() {
+    let bounds: Vec<(u64, u64)> = (1..=9)
+        .map(|round| (backoff(round, 0).as_millis() as u64, backoff(round, u64::MAX).as_millis() as u64))
+        .collect();
+    assert_eq!(bounds[..3], [(500, 1_000), (1_000, 2_000), (2_000, 4_000)]);
+    assert_eq!(bounds[6..], [(30_000, 60_000); 3]);
+    assert_eq!(backoff(u32::MAX, u64::MAX), secs(60));
+}

@@ -1,0 +1,142 @@
+//! What a source of finalized state can do, and how it can fail.
+
+use std::{error::Error, fmt, future::Future, time::Duration};
+
+use super::{
+    FinalizedBlock,
+    records::{Slots, StorageKey},
+};
+use crate::release::GenesisHash;
+
+/// What a source read at one finalized block: raw bytes, nothing believed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The block.
+    pub block: FinalizedBlock,
+    /// The runtime version in that block's state.
+    pub spec_version: u32,
+    /// The values under the keys that were asked for; `None` where there is none.
+    pub values: Slots<Option<Vec<u8>>>,
+}
+
+/// One connection to something that knows a chain's finalized state.
+pub trait ReleaseSource: Send {
+    /// The chain that it says it is.
+    fn genesis(&self) -> GenesisHash;
+
+    /// Waits for a finalized block that was not reported yet and reads `keys` in its state.
+    ///
+    /// The first call reports the newest finalized block without waiting for another. Blocks that were
+    /// overtaken by a newer one in the meantime are skipped. After an error, or when the future was dropped
+    /// before it was ready, the source must not be used again.
+    fn next_head(
+        &mut self,
+        keys: &Slots<StorageKey>,
+    ) -> impl Future<Output = Result<Head, SourceError>> + Send;
+}
+
+/// Makes connections; the way in for tests.
+pub trait Connect: Send + Sync {
+    /// What a connection is.
+    type Source: ReleaseSource;
+
+    /// Connects to one endpoint. Nothing outlives the returned source.
+    fn connect(&self, endpoint: &str) -> impl Future<Output = Result<Self::Source, SourceError>> + Send;
+}
+
+/// Why a source could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("endpoint {endpoint}")]
+pub struct SourceError {
+    /// The endpoint's address.
+    pub endpoint: String,
+    /// What happened.
+    #[source]
+    pub problem: SourceProblem,
+}
+
+/// What happened to a source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceProblem {
+    /// Not an address that nodes can be reached under.
+    #[error("expected an address that starts with ws:// or wss://")]
+    Address,
+    /// No connection.
+    #[error("cannot connect: {0}; is the node running, and is it reachable from here?")]
+    Connect(String),
+    /// No answer in time.
+    #[error("no answer within {} s while {doing}", after.as_secs())]
+    NoAnswer {
+        /// What was being done.
+        doing: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// Connected, but no finalized block.
+    #[error("no newer finalized block for {} s: the node is stuck, or the chain does not finalize", after.as_secs())]
+    Silent {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The node refused a call, or its answer cannot be understood.
+    #[error("failed while {doing}: {reason}")]
+    Call {
+        /// What was being done.
+        doing: &'static str,
+        /// What the node or the client library said.
+        reason: String,
+    },
+    /// The node closed the connection or the subscription.
+    #[error("the node ended the connection")]
+    Closed,
+    /// The node can no longer follow the chain for us with its modern methods.
+    #[error("the node stopped chainHead_v1_follow: {0}")]
+    FollowStopped(&'static str),
+    /// Nothing that we could follow a chain with.
+    #[error("the node serves neither chainHead_v1_follow nor chain_subscribeFinalizedHeads")]
+    NoMethods,
+    /// Another chain.
+    #[error("this is another chain: expected genesis {expected}, found {found}; refused")]
+    WrongGenesis {
+        /// The chain that was configured or pinned.
+        expected: GenesisHash,
+        /// The chain that it is.
+        found: GenesisHash,
+    },
+}
+
+impl SourceProblem {
+    /// Names the endpoint.
+    pub(crate) fn at(self, endpoint: &str) -> SourceError {
+        SourceError { endpoint: endpoint.to_owned(), problem: self }
+    }
+
+    /// A call that the client library says has failed.
+    pub(crate) fn call(doing: &'static str) -> impl FnOnce(subxt_rpcs::Error) -> Self {
+        move |error| match error {
+            subxt_rpcs::Error::Client(source) if is_closed(&*source) => Self::Closed,
+            error => Self::Call { doing, reason: error.to_string() },
+        }
+    }
+}
+
+/// Whether the connection's own task says that it ended.
+fn is_closed(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    use subxt::ext::jsonrpsee::core::client::Error as ClientError;
+    matches!(error.downcast_ref::<ClientError>(), Some(ClientError::RestartNeeded(_)))
+}
+
+/// An error and its causes on one line, for the status and the log.
+pub(crate) struct Chained<'a>(pub(crate) &'a (dyn Error + 'static));
+
+impl fmt::Display for Chained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

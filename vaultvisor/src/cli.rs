@@ -1,0 +1,127 @@
+//! The command line: what can be typed, and which exit code each kind of failure has.
+//!
+//! Results go to stdout, everything else to stderr. The exit codes are a contract with scripts and service
+//! managers; they are listed in `docs/operators.md` and in the `--help` text.
+
+pub mod release;
+pub mod run;
+pub mod status;
+
+use std::{fmt, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Keeps vault clients on the release that their chain's governance chose.
+#[derive(Debug, Parser)]
+#[command(name = "vaultvisor", version, about, after_help = EXIT_CODES_HELP)]
+pub struct Cli {
+    /// The options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage or config, 3 another vaultvisor or vault holds the lock,
+4 an old or unmanaged vault is not provably gone, 5 the chain or the record cannot be read,
+6 artifact refused.";
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// The configuration; without it ./vaultvisor.json, else /etc/vaultvisor/vaultvisor.json
+    #[arg(long, global = true, env = "VAULTVISOR_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How log lines on stderr look
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Log only warnings; twice for errors only
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub quiet: u8,
+    /// Whether to colour log lines
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+/// The forms of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// When stderr is a terminal and NO_COLOR is not set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Supervise the vaults of the configuration, in the foreground
+    Run,
+    /// What every vault does and why
+    Status(status::StatusArgs),
+    /// State a release on a chain, or read what a chain states
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
+}
+
+/// The exit codes, as the operator contract fixes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It was tried and did not work.
+    Failed = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// Another vaultvisor or vault holds the lock.
+    LockHeld = 3,
+    /// An old or unmanaged vault is not provably gone.
+    NotProvablyGone = 4,
+    /// The chain or the record cannot be read.
+    ChainUnreadable = 5,
+    /// An artifact was refused.
+    ArtifactRefused = 6,
+}
+
+/// A failed command: the error, and the exit code that its kind has.
+#[derive(Debug)]
+pub struct Failure {
+    /// The code to exit with.
+    pub exit: Exit,
+    /// What went wrong, with its causes.
+    pub error: anyhow::Error,
+}
+
+impl Exit {
+    /// Makes an error into a failure with this code: `map_err(Exit::Usage.failure())`.
+    pub fn failure<E: Into<anyhow::Error>>(self) -> impl FnOnce(E) -> Failure {
+        move |error| Failure { exit: self, error: error.into() }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Exit::Failed.failure()(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
+    }
+}

@@ -1,0 +1,29 @@
+//! `vaultvisor run`
+
+use super::{Exit, Failure, Global};
+use crate::{
+    config,
+    daemon::{self, RunError, home::HomeError},
+};
+
+/// Reads the configuration that the options name.
+pub(super) fn settings(global: &Global) -> Result<config::Settings, Failure> {
+    let path = config::locate(global.config.as_deref()).map_err(Exit::Usage.failure())?;
+    config::load(&path, &config::Overrides::from_environment()).map_err(Exit::Usage.failure())
+}
+
+/// Supervises until a signal says to end.
+pub async fn run(global: &Global) -> Result<(), Failure> {
+    let settings = settings(global)?;
+    daemon::run(settings).await.map_err(|error| {
+        let exit = match &error {
+            RunError::Home(HomeError::InUse { .. }) | RunError::AllBlocked { locks_are_held: true, .. } => {
+                Exit::LockHeld
+            }
+            RunError::AllBlocked { locks_are_held: false, .. } => Exit::NotProvablyGone,
+            RunError::Home(HomeError::Unsafe { .. }) | RunError::LockFolder(_) => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        exit.failure()(error)
+    })
+}

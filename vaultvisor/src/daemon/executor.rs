@@ -1,0 +1,243 @@
+//! Carries out what was decided for one vault, without policy: each action answers with one event.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use url::Url;
+
+use super::{Shared, home::vault_folder};
+use crate::{
+    artifact::{fetch::chain_of, url::Filling},
+    config::Vault,
+    decide::{Action, Ending, Event, state::Build},
+    process::{
+        handle::{End, Prepared, RunningVault, StartError, Stopper},
+        monotonic_ns,
+        protocol::{ExitStatus, Spec},
+    },
+    release::{Checksum, GenesisHash, Release},
+};
+
+/// The vault that runs now.
+#[derive(Debug, Clone)]
+struct Current {
+    stopper: Arc<Stopper>,
+    /// `Some` once it has ended.
+    end: watch::Receiver<Option<End>>,
+}
+
+/// One vault's hands.
+#[derive(Debug)]
+pub(super) struct Executor {
+    shared: Arc<Shared>,
+    vault: Arc<Vault>,
+    /// The chain, as soon as it is known; no release is, before.
+    pub(super) genesis: Option<GenesisHash>,
+    events: mpsc::Sender<Event>,
+    current: Arc<std::sync::Mutex<Option<Current>>>,
+}
+
+impl Executor {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        vault: Vault,
+        genesis: Option<GenesisHash>,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
+        Self { shared, vault: Arc::new(vault), genesis, events, current: Arc::default() }
+    }
+
+    /// Begins an action; its event comes when it is done. Only `Fetch` may be under way beside another.
+    pub(super) fn carry_out(&self, action: Action) {
+        match action {
+            Action::Fetch(release) => self.answer(fetch(self.shared.clone(), self.vault.clone(), release)),
+            Action::Start(build) => self.start(build, None),
+            Action::Switch { to } => self.start(to, self.current()),
+            Action::Stop => {
+                if let Some(current) = self.current() {
+                    current.stopper.stop();
+                }
+            }
+            Action::Prune { keep } => self.prune(keep),
+            Action::Report(_) => {}
+        }
+    }
+
+    fn current(&self) -> Option<Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn answer(&self, action: impl Future<Output = Event> + Send + 'static) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            // The loop is gone only after a panic of its own.
+            let _ = events.send(action.await).await;
+        });
+    }
+
+    /// Starts a vault, in the place of another if there is one.
+    fn start(&self, build: Build, old: Option<Current>) {
+        let Some(spec) = self.spec(build.checksum) else {
+            let reason = "the chain is not known yet, and the vault's lock is named after it".to_owned();
+            return self.answer(async { Event::StartFailed { build, reason } });
+        };
+        let starting = Starting { shared: self.shared.clone(), vault: self.vault.clone(), build, spec };
+        let (events, slot) = (self.events.clone(), self.current.clone());
+        tokio::spawn(async move {
+            let (started, running) = match starting.run(old).await {
+                Ok(started) => started,
+                Err(event) => return events.send(event).await,
+            };
+            let (end_sender, end) = watch::channel(None);
+            match running.stopper() {
+                Ok(stopper) => {
+                    let current = Current { stopper: Arc::new(stopper), end };
+                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
+                }
+                // The keeper has ended already, and the end of its vault is reported next.
+                Err(error) => tracing::warn!(%error, "the keeper is gone"),
+            }
+            let pid = running.vault.pid;
+            // One task for both, so that the start is told before the end.
+            events.send(started).await?;
+            let end = running.ended().await;
+            end_sender.send_replace(Some(end));
+            events.send(Event::Ended { pid, ending: ending(end) }).await
+        });
+    }
+
+    fn spec(&self, checksum: Checksum) -> Option<Spec> {
+        let settings = &self.shared.settings;
+        let identity = format!("{}-{}", self.genesis?, self.vault.account);
+        let folder = vault_folder(&settings.home, &self.vault.name);
+        Some(Spec {
+            lock: settings.lock_dir.join(format!("{identity}.lock")),
+            marker: identity,
+            home: settings.home.clone(),
+            // Unique in this boot, and the keeper's records are scoped to the boot.
+            run_id: format!("{}-{}", std::process::id(), monotonic_ns()),
+            binary_folder: self.shared.store.folder(checksum),
+            checksum,
+            log: folder.join("log/vault.log"),
+            folder,
+            stop_signal: self.vault.stop.signal,
+            grace_ms: u64::try_from(self.vault.stop.grace.as_millis()).unwrap_or(u64::MAX),
+            args: self.vault.args.clone(),
+        })
+    }
+
+    /// Removes what no vault of the shared store needs, on a thread of its own: a large file takes a while.
+    fn prune(&self, keep: Vec<Checksum>) {
+        let shared = self.shared.clone();
+        let name = self.vault.name.clone();
+        tokio::task::spawn_blocking(move || {
+            let fetching: BTreeSet<_> =
+                shared.downloads.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+            let mut needed: BTreeSet<_> = keep.into_iter().collect();
+            let others = shared.needed.lock().unwrap_or_else(PoisonError::into_inner);
+            needed.extend(others.values().flatten());
+            needed.extend(&fetching);
+            // Held until the files are gone, so that no vault begins to need one that is on its way out.
+            match shared.store.prune(&needed, &fetching) {
+                Ok(removed) if removed.is_empty() => {}
+                Ok(removed) => {
+                    let removed: Vec<String> = removed.iter().map(ToString::to_string).collect();
+                    tracing::info!(vault = name, removed = removed.join(" "), "removed old releases");
+                }
+                Err(error) => tracing::warn!(vault = name, "{}", chain_of(&error)),
+            }
+        });
+    }
+}
+
+/// Puts a release's binary into the store.
+async fn fetch(shared: Arc<Shared>, vault: Arc<Vault>, release: Release) -> Event {
+    let checksum = release.binary_checksum;
+    let network = &shared.settings.networks[&vault.network];
+    let filling = Filling { version: &release.version, network: &network.name, checksum };
+    let urls: Result<Vec<Url>, _> = network.release_urls.iter().map(|url| url.fill(filling)).collect();
+    let urls = match urls {
+        Ok(urls) => urls,
+        Err(error) => return Event::FetchFailed { checksum, reason: chain_of(&error) },
+    };
+    // All vaults that want one checksum share one download: the second finds the file in the store.
+    let turn = shared
+        .downloads
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(checksum)
+        .or_insert_with(|| Arc::new(Semaphore::new(1)))
+        .clone();
+    let permit = turn.acquire().await;
+    let fetched = shared.fetcher.fetch(checksum, &urls).await;
+    drop(permit);
+    let mut downloads = shared.downloads.lock().unwrap_or_else(PoisonError::into_inner);
+    // The map's and ours: nobody else waits for this file.
+    if Arc::strong_count(&turn) <= 2 {
+        downloads.remove(&checksum);
+    }
+    match fetched {
+        Ok(()) => Event::Fetched(checksum),
+        Err(error) => Event::FetchFailed { checksum, reason: chain_of(&error) },
+    }
+}
+
+/// One start or switch under way.
+struct Starting {
+    shared: Arc<Shared>,
+    vault: Arc<Vault>,
+    build: Build,
+    spec: Spec,
+}
+
+impl Starting {
+    /// Ends with a vault that runs, or with the event that says why none does.
+    async fn run(self, old: Option<Current>) -> Result<(Event, RunningVault), Event> {
+        let build = self.build;
+        // Everything that can be done before is done while the old vault runs.
+        let prepared = match Prepared::new(&self.shared.keeper, &self.spec, &self.vault.env).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let reason = chain_of(&error);
+                let old_runs = old.is_some_and(|old| old.end.borrow().is_none());
+                return Err(if old_runs {
+                    Event::NotPrepared { build, reason }
+                } else {
+                    Event::StartFailed { build, reason }
+                });
+            }
+        };
+        let old_ended_ns = match old {
+            None => None,
+            Some(mut old) => {
+                old.stopper.stop();
+                let end = old.end.wait_for(Option::is_some).await;
+                end.ok().and_then(|end| end.flatten()).map(|(_, at_ns)| at_ns)
+            }
+        };
+        match prepared.start().await {
+            Ok(running) => {
+                let nanos = |ended: u64| Duration::from_nanos(running.started_ns.saturating_sub(ended));
+                let (pid, downtime) = (running.vault.pid, old_ended_ns.map(nanos));
+                Ok((Event::Started { build, pid, downtime }, running))
+            }
+            Err(StartError::Failed(reason)) => Err(Event::StartFailed { build, reason }),
+            Err(error) => {
+                let lock_is_held = matches!(error, StartError::Busy { .. });
+                Err(Event::NotProvablyGone { build, lock_is_held, reason: chain_of(&error) })
+            }
+        }
+    }
+}
+
+fn ending(end: End) -> Ending {
+    match end {
+        Some((ExitStatus::Code(code), _)) => Ending::Code(code),
+        Some((ExitStatus::Signal(signal), _)) => Ending::Signal(signal),
+        None => Ending::Unknown,
+    }
+}

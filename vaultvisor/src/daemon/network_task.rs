@@ -1,0 +1,72 @@
+//! One chain's task: follows it, and makes what was seen durable before any vault hears of it.
+//!
+//! The pin of a chain must be on disk before a first vault is started on it, because the vault's lock is
+//! named after it.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::{sync::watch, task::AbortHandle};
+
+use super::unix_secs;
+use crate::{
+    artifact::fetch::chain_of,
+    chain::{ChainStatus, SourceSettings, follow::follow},
+    config::Network,
+    journal::{NetworkJournal, NetworkRecord},
+};
+
+/// How much of finality's progress a crash may forget. Writing it with every block would cost a sync every
+/// few seconds for as long as vaultvisor lives.
+const PROGRESS_EVERY: Duration = Duration::from_secs(300);
+
+/// Starts the task of a network; its vaults watch what comes out.
+pub(super) fn spawn(
+    network: Network,
+    known: Option<NetworkRecord>,
+    journal: NetworkJournal,
+) -> (watch::Receiver<ChainStatus>, AbortHandle) {
+    let settings = SourceSettings {
+        network: network.name.clone(),
+        endpoints: network.endpoints,
+        genesis: network.genesis.or(known.as_ref().map(|record| record.genesis)),
+        pallet: network.pallet,
+    };
+    let (seen, mut seen_receiver) = watch::channel(ChainStatus::default());
+    let (published, receiver) = watch::channel(ChainStatus::default());
+    let mut recorded = known;
+    let task = tokio::spawn(async move {
+        let record = async {
+            while seen_receiver.changed().await.is_ok() {
+                let mut status = seen_receiver.borrow_and_update().clone();
+                if let Err(problem) = record_news(&network.name, &status, &mut recorded, &journal) {
+                    tracing::error!(network = network.name, "{problem}");
+                    // What could not be made durable is not acted on.
+                    status.view = published.borrow().view.clone();
+                    status.problem = Some(problem);
+                }
+                published.send_replace(status);
+            }
+        };
+        tokio::join!(follow(settings, seen), record);
+    });
+    (receiver, task.abort_handle())
+}
+
+fn record_news(
+    network: &str,
+    status: &ChainStatus,
+    recorded: &mut Option<NetworkRecord>,
+    journal: &NetworkJournal,
+) -> Result<(), String> {
+    let Some(view) = &status.view else { return Ok(()) };
+    let record = NetworkRecord::of(network, view, unix_secs(SystemTime::now()));
+    let is_news = recorded.as_ref().is_none_or(|old| {
+        let age_secs = record.seen_unix_secs.abs_diff(old.seen_unix_secs);
+        record.brings_news_after(old) || age_secs >= PROGRESS_EVERY.as_secs()
+    });
+    if is_news {
+        journal.store(&record).map_err(|error| chain_of(&error))?;
+        *recorded = Some(record);
+    }
+    Ok(())
+}

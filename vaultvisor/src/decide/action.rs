@@ -1,0 +1,28 @@
+//! What is to be done: carried out by executors that hold no policy, each answered by one event.
+
+use super::state::Build;
+use crate::release::{Checksum, Release};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Put a release's binary into the store. Answered by `Fetched` or `FetchFailed`.
+    Fetch(Release),
+    /// Start a process where none runs. Answered by `Started`, `StartFailed` or `NotProvablyGone`.
+    Start(Build),
+    /// Stop the running process and start another in its place. Answered by `Started`, `StartFailed`,
+    /// `NotPrepared` or `NotProvablyGone`.
+    Switch {
+        /// The new one.
+        to: Build,
+    },
+    /// Stop the running process for good. Answered by `Ended`.
+    Stop,
+    /// Remove what this vault does not need from the store. Not answered; repeated at the next chance.
+    Prune {
+        /// What it needs.
+        keep: Vec<Checksum>,
+    },
+    /// Tell people: something happened that they should read.
+    Report(String),
+}

@@ -1,0 +1,73 @@
+//! The numbers of every rule, each with the reason for its size.
+
+use std::time::Duration;
+
+/// How one vault wants to be treated, and the fixed numbers of the rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// How long a new release must stay alive before it is kept (rule 4).
+    pub probation: Duration,
+    /// Spreads retries of many vaults; the vault's name, hashed.
+    pub seed: u64,
+}
+
+/// Rule 7: a chain that is reachable answers within this; longer would only add downtime.
+pub const STARTUP_CHAIN_WAIT: Duration = Duration::from_secs(10);
+
+/// Rule 5: a broken release is most often fixed by the next one, not by time; but a wallet that was locked
+/// or a server that was down comes back within the hour.
+pub const REJECTION_RETRIES: [Duration; 5] = [
+    Duration::from_secs(60),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(15 * 60),
+    Duration::from_secs(60 * 60),
+    Duration::from_secs(6 * 60 * 60),
+];
+
+/// Rule 6: from one second, so that a single crash costs nothing, to five minutes, so that a client that
+/// cannot start does not wear out its database and its logs.
+pub const CRASH_BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// The longest wait before a crashed vault is started again.
+pub const CRASH_BACKOFF_MOST: Duration = Duration::from_secs(5 * 60);
+/// Rule 6: a vault that lived this long was healthy; its next crash counts from one again.
+pub const HEALTHY_STRETCH: Duration = Duration::from_secs(10 * 60);
+/// Rule 6: that many starts in a row that did not last are reported as a crash loop.
+pub const CRASH_LOOP: u32 = 5;
+
+/// A failed download is tried again soon, since most failures are a release that is not published yet or
+/// a connection that was cut, and never so often that a server would mind.
+pub const FETCH_BACKOFF_FIRST: Duration = Duration::from_secs(2);
+/// The longest wait between two tries of a download.
+pub const FETCH_BACKOFF_MOST: Duration = Duration::from_secs(5 * 60);
+
+/// The lock of a vault that someone else runs is tried again this often.
+pub const BLOCKED_RETRY: Duration = Duration::from_secs(10);
+
+/// Rejections that are kept. Governance does not state more releases in a year, and the oldest is dropped.
+pub const MAX_REJECTIONS: usize = 100;
+
+impl Policy {
+    /// The wait after `attempt` failures (from 1): doubled each time, capped, and jittered by up to a
+    /// quarter downwards, so that a fleet does not come back at one instant.
+    pub(super) fn backoff(&self, first: Duration, most: Duration, attempt: u32) -> Duration {
+        let doubled = first.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+        self.jittered(doubled.min(most), attempt)
+    }
+
+    /// The wait before a release that failed `attempts` times is tried again.
+    pub(super) fn rejection_retry(&self, attempts: u32) -> Duration {
+        let last = REJECTION_RETRIES.len() - 1;
+        let index = (attempts.max(1) as usize - 1).min(last);
+        self.jittered(REJECTION_RETRIES[index], attempts)
+    }
+
+    /// Deterministic, because `decide` is pure: spread by the vault's seed and the attempt.
+    fn jittered(&self, wait: Duration, attempt: u32) -> Duration {
+        // The finalizer of SplitMix64: every bit of the input moves every bit of the result.
+        let mut mixed = self.seed.wrapping_add(u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let thousandths = 750 + (mixed >> 33) % 251;
+        wait.mul_f64(thousandths as f64 / 1000.0)
+    }
+}

@@ -1,0 +1,88 @@
+//! Files that are either the old one or the new one, whatever happens in between.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+/// Why a durable file could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+pub struct WriteError {
+    /// The file.
+    pub path: PathBuf,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+/// Replaces a file so that after a crash or a power loss its old or its new content is there, whole.
+///
+/// The temporary file has a fixed name in the same folder, so that one left by a crash is taken over by the
+/// next write and never piles up; two writers of one file are excluded by the lock on the home folder.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), WriteError> {
+    write_and_rename(path, content).map_err(|source| WriteError { path: path.to_owned(), source })
+}
+
+fn write_and_rename(path: &Path, content: &[u8]) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    };
+    let mut temporary_name = std::ffi::OsString::from(".");
+    temporary_name.push(name);
+    temporary_name.push(".new");
+    let temporary = folder.join(temporary_name);
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    sync_folder(folder)
+}
+
+/// Makes renames and new names in a folder durable.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_whole_file_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("state.json");
+        replace(&path, b"a longer first content").expect("first");
+        replace(&path, b"second").expect("second");
+        assert_eq!(std::fs::read(&path).expect("read"), b"second");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn a_link_planted_under_the_temporary_name_is_not_followed() {
+        let folder = tempfile::tempdir().expect("folder");
+        let outside = folder.path().join("outside");
+        std::fs::write(&outside, b"precious").expect("outside");
+        std::os::unix::fs::symlink(&outside, folder.path().join(".state.json.new")).expect("link");
+        assert!(replace(&folder.path().join("state.json"), b"x").is_err());
+        assert_eq!(std::fs::read(&outside).expect("read"), b"precious");
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("state.json");
+        replace(&path, b"old").expect("first");
+        std::fs::create_dir(folder.path().join(".state.json.new")).expect("in the way");
+        assert!(replace(&path, b"new").is_err());
+        assert_eq!(std::fs::read(&path).expect("read"), b"old");
+    }
+}

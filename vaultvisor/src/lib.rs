@@ -1,0 +1,51 @@
+//! Vaultvisor keeps a vault client on the release that its chain's governance chose.
+//!
+//! # Theory of operation
+//!
+//! A *vault* holds keys and pays out BTC: two at once pay twice, none at all is slashed. So there is one
+//! rule that wins over all others: if the old process is not provably gone, nothing is started.
+//!
+//! ```text
+//!  network task (one per chain)            vault task (one per vault)
+//!  ┌──────────────────────────┐   watch   ┌──────────────────────────────────────────┐
+//!  │ chain: finalized heads,  │ ────────▶ │ event ─▶ decide ─▶ journal ─▶ act ─┐     │
+//!  │ the record at each       │ ChainView │   ▲                                │     │
+//!  └──────────────────────────┘           │   └──────── outcome as event ◀─────┘     │
+//!                                         └───────┬──────────────────────┬───────────┘
+//!                                         artifact store          keeper + vault
+//! ```
+//!
+//! 1. A **network task** follows the finalized heads of one chain and reads the release at each, by raw
+//!    storage key ([`chain`]).
+//! 2. A **vault task** turns everything that happens into events; [`decide`] maps state and event to the
+//!    next state and to actions, purely; the next state is made durable ([`journal`]); executors carry the
+//!    actions out and answer with events ([`daemon`]).
+//! 3. A release's file is fetched and proved while the old vault runs ([`artifact`]).
+//! 4. Each vault runs under a **keeper**, a small process that holds the vault's machine-wide lock and
+//!    outlives vaultvisor ([`process`]).
+//!
+//! # Module map
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`cli`] | the command line and its exit codes |
+//! | [`config`] | the operator's file, validated as a whole |
+//! | [`release`] | versions, checksums, hashes: parsed once |
+//! | [`chain`] | what a finalized chain states, and how governance states it |
+//! | [`decide`] | every rule; pure |
+//! | [`journal`] | durable state |
+//! | [`artifact`] | the store of proved files, downloads, URLs |
+//! | [`process`] | keepers, locks, processes and their ends |
+//! | [`daemon`] | wiring: tasks, executors, signals |
+//! | [`status`] | what people see |
+
+pub mod artifact;
+pub mod chain;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod decide;
+pub mod journal;
+pub mod process;
+pub mod release;
+pub mod status;

@@ -1,0 +1,148 @@
+//! The system calls that have no safe form: `fork` with `execveat`, and `signalfd`.
+//!
+//! This is the only module of the project with `unsafe`. It is used by the keeper alone, which has a single
+//! thread: after its `fork` the child may therefore do what a single-threaded program may, and it still
+//! restricts itself to system calls on memory that was prepared before.
+
+use std::{
+    ffi::{CString, c_char, c_int},
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use rustix::process::{Pid, Signal};
+
+/// Everything the child needs, allocated before the fork.
+pub(super) struct Execution<'a> {
+    /// The folder of the binary.
+    pub(super) folder: BorrowedFd<'a>,
+    /// The binary's name in it; a link there is refused.
+    pub(super) name: CString,
+    /// The arguments, the program's own name first.
+    pub(super) args: Vec<CString>,
+    /// The environment, `NAME=value` each.
+    pub(super) env: Vec<CString>,
+    /// Standard input, output and error.
+    pub(super) stdio: [BorrowedFd<'a>; 3],
+    /// The account lock, which the vault inherits.
+    pub(super) lock: BorrowedFd<'a>,
+    /// Sent to the vault when its keeper dies.
+    pub(super) death_signal: Signal,
+    /// The child waits for a byte here; its end instead means: do not execute.
+    pub(super) gate: BorrowedFd<'a>,
+    /// The keeper's end of the gate, which the child gives up so that the keeper's death ends it.
+    pub(super) gate_opener: BorrowedFd<'a>,
+    /// Close-on-exec: its end says that the execution worked, a number that it did not.
+    pub(super) outcome: BorrowedFd<'a>,
+}
+
+/// Forks a child that waits at its gate and then executes.
+pub(super) fn fork_to_execute(execution: &Execution<'_>) -> io::Result<Pid> {
+    let pointers = |strings: &[CString]| {
+        let ends = std::iter::once(std::ptr::null());
+        strings.iter().map(|string| string.as_ptr()).chain(ends).collect::<Vec<*const c_char>>()
+    };
+    let args = pointers(&execution.args);
+    let env = pointers(&execution.env);
+    let keeper = std::process::id();
+    // SAFETY: the keeper has one thread, so no lock of another one can be held in the child. The child only
+    // makes system calls, on values that were allocated above and outlive it, and never returns.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the strings behind both null-terminated arrays live in `execution`.
+        0 => unsafe { run_child(execution, &args, &env, keeper) },
+        pid => Pid::from_raw(pid).ok_or_else(|| io::Error::from(io::ErrorKind::Other)),
+    }
+}
+
+/// The child's life until its execution.
+///
+/// # Safety
+/// To be called in a freshly forked child of a single-threaded process; `args` and `env` are arrays of
+/// valid C strings that end with a null pointer.
+unsafe fn run_child(
+    execution: &Execution<'_>,
+    args: &[*const c_char],
+    env: &[*const c_char],
+    keeper: u32,
+) -> ! {
+    let fail = |errno: c_int| -> ! {
+        let bytes = errno.to_ne_bytes();
+        // SAFETY: `bytes` is a live buffer of that length; `_exit` runs nothing of the parent's.
+        unsafe {
+            libc::write(execution.outcome.as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
+            libc::_exit(127)
+        }
+    };
+    let errno = || io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+    // SAFETY: plain system calls; `mask`, `byte` and the descriptors are valid for each of them.
+    unsafe {
+        // If the keeper dies, the vault is asked to end. Set before the parent is checked, so that a keeper
+        // that died in between is noticed.
+        if libc::prctl(libc::PR_SET_PDEATHSIG, execution.death_signal.as_raw()) != 0 {
+            fail(errno());
+        }
+        if libc::getppid().unsigned_abs() != keeper {
+            fail(libc::ESRCH);
+        }
+        libc::close(execution.gate_opener.as_raw_fd());
+        let mut byte = 0u8;
+        if libc::read(execution.gate.as_raw_fd(), (&raw mut byte).cast(), 1) != 1 {
+            fail(libc::ECANCELED);
+        }
+        for (target, source) in (0..).zip(execution.stdio) {
+            if libc::dup2(source.as_raw_fd(), target) == -1 {
+                fail(errno());
+            }
+        }
+        if libc::fcntl(execution.lock.as_raw_fd(), libc::F_SETFD, 0) == -1 {
+            fail(errno());
+        }
+        // Rust ignores SIGPIPE, and the keeper blocks what it reads through its signalfd; a vault starts
+        // with neither.
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut mask);
+        if libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut()) != 0 {
+            fail(errno());
+        }
+        libc::syscall(
+            libc::SYS_execveat,
+            execution.folder.as_raw_fd(),
+            execution.name.as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            libc::AT_SYMLINK_NOFOLLOW,
+        );
+        fail(errno())
+    }
+}
+
+/// Blocks signals and makes them readable. The descriptor does not block.
+pub(super) fn read_signals(signals: &[Signal]) -> io::Result<OwnedFd> {
+    // SAFETY: `mask` is initialised by `sigemptyset` before it is read; the descriptor that `signalfd`
+    // returns is new and owned by nobody else.
+    unsafe {
+        let mut mask: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut mask);
+        for signal in signals {
+            libc::sigaddset(&raw mut mask, signal.as_raw());
+        }
+        if libc::sigprocmask(libc::SIG_BLOCK, &raw const mask, std::ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        match libc::signalfd(-1, &raw const mask, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            -1 => Err(io::Error::last_os_error()),
+            descriptor => Ok(OwnedFd::from_raw_fd(descriptor)),
+        }
+    }
+}
+
+/// The size of one signal as a signalfd hands it out.
+pub(super) const SIGNAL_INFO_BYTES: usize = size_of::<libc::signalfd_siginfo>();
+
+/// The number of the signal in what a signalfd handed out: its first field.
+pub(super) fn signal_number(info: &[u8; SIGNAL_INFO_BYTES]) -> i32 {
+    i32::from_ne_bytes([info[0], info[1], info[2], info[3]])
+}
