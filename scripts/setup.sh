@@ -52,8 +52,7 @@ readonly cargo_config_mark='# Written by scripts/setup.sh'
 # redis-tools          the Redis daemon, a real program in the place of a vault: /usr/bin/redis-check-rdb is the same
 #                      file as redis-server, which decides by its name what it is. The package `redis-server` would
 #                      add no file of interest but start a service.
-# shellcheck           scripts/test.sh checks our scripts with it
-# jq                   the demo reads the status with it
+# jq, shellcheck       the demo reads the status with the one, scripts/test.sh checks our scripts with the other
 readonly packages=(build-essential ca-certificates clang cmake jq libclang-dev pkg-config protobuf-compiler redis-tools shellcheck)
 readonly wasm_packages=(cargo-web rust-web-src rustc-web lld)
 

@@ -8,9 +8,9 @@ use std::{fs, io, num::NonZeroU64, path::PathBuf};
 
 use runtime_mock::{SlotDuration, genesis};
 use sc_chain_spec::{ChainSpec as _, ChainType, GenericChainSpec, Properties};
-use sc_service::BuildStorage;
 use serde_json::json;
 use sp_core::storage::well_known_keys::CODE;
+use sp_runtime::BuildStorage;
 
 use crate::home::Home;
 
@@ -51,7 +51,6 @@ pub(crate) struct ChainOptions {
 }
 
 /// A chain that can be run.
-#[derive(Debug)]
 pub(crate) struct DevChain {
     spec: GenericChainSpec,
     engine: Engine,
@@ -215,7 +214,6 @@ pub(crate) enum OpenChainError {
 #[cfg(test)]
 mod tests {
     use sc_chain_spec::GenesisConfigBuilderRuntimeCaller;
-    use sc_service::BuildStorage;
 
     use super::*;
 

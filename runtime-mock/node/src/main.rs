@@ -9,14 +9,19 @@
 //! - [`home`]: where the chain's files lie,
 //! - [`chain_spec`]: how a chain starts and stays the same chain,
 //! - [`configuration`] and [`service`]: the node,
+//! - [`engine`]: who makes its blocks and finalizes them,
 //! - [`finality`]: how finality is held back,
+//! - [`clock`]: the time of blocks that are made on request,
 //! - [`rpc`]: the methods that only this chain has,
-//! - [`ready`]: the line that says where it listens,
+//! - [`address`] and [`ready`]: where it listens, and the line that says so,
 //! - [`shutdown`]: when it ends.
 
+mod address;
 mod chain_spec;
 mod cli;
+mod clock;
 mod configuration;
+mod engine;
 mod finality;
 mod home;
 mod ready;
@@ -32,7 +37,6 @@ use std::{
 
 use anyhow::Context;
 use clap::Parser;
-use sc_service::ChainSpec;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
@@ -85,11 +89,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("can't start the worker threads")?;
+    let in_runtime = runtime.enter();
+    // Before anything is written, so that a signal finds somebody who tidies up.
+    let shutdown = Shutdown::listen(cli.die_with_parent)?;
+    drop(in_runtime);
+    let home = Home::open(cli.base_path.as_deref())?;
     let outcome = runtime.block_on(async {
-        // Before anything is written, so that a signal finds somebody who tidies up.
-        let shutdown = Shutdown::listen(cli.die_with_parent)?;
-        // Outlives everything that has files open in it.
-        let home = Home::open(cli.base_path.as_deref())?;
         tokio::select! {
             biased;
             () = shutdown.requested() => Ok(()),
@@ -97,6 +102,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         }
     });
     runtime.shutdown_timeout(LAST_WORDS);
+    // Only now: tasks had files open in it.
+    drop(home);
     outcome
 }
 

@@ -13,7 +13,7 @@ use rustix::{
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::{Mutex, oneshot},
+    sync::oneshot,
 };
 
 /// How long the end may take once the parent is gone. Ten times what it takes, for loaded machines;
@@ -22,10 +22,7 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(5);
 
 /// Everything that ends the chain.
 #[derive(Debug)]
-pub(crate) struct Shutdown(Mutex<Sources>);
-
-#[derive(Debug)]
-struct Sources {
+pub(crate) struct Shutdown {
     terminate: Signal,
     interrupt: Signal,
     /// Answers when the parent has ended; `None` when nobody watches it.
@@ -41,26 +38,24 @@ impl Shutdown {
             .then(watch_parent)
             .transpose()
             .context("--die-with-parent: can't watch the parent process")?;
-        Ok(Self(Mutex::new(Sources { terminate, interrupt, parent })))
+        Ok(Self { terminate, interrupt, parent })
     }
 
     /// Waits until one of the sources wants the end.
-    pub(crate) async fn requested(&self) {
-        let mut sources = self.0.lock().await;
-        let Sources { terminate, interrupt, parent } = &mut *sources;
+    pub(crate) async fn requested(mut self) {
         let why = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-            () = ended(parent) => "the parent process ended",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            () = ended(self.parent) => "the parent process ended",
         };
         tracing::info!("ending: {why}");
     }
 }
 
-async fn ended(parent: &mut Option<oneshot::Receiver<()>>) {
+async fn ended(parent: Option<oneshot::Receiver<()>>) {
     match parent {
         // An error means that the watching thread is gone, which it only is after the parent.
-        Some(parent) => drop(parent.await),
+        Some(parent) => drop(parent.await.is_ok()),
         None => std::future::pending().await,
     }
 }

@@ -1,21 +1,23 @@
 //! RPC nodes as a [`ReleaseSource`].
 //!
 //! Nodes differ: modern ones serve `chainHead_v1_*`, the live bridges run older ones with the legacy methods
-//! only. [`rpc_methods`](Methods) says which, and both ways give the same [`Head`]s: [`chain_head`] costs no
-//! call for the runtime version, [`legacy`] needs none for the block number. Neither looks at metadata.
+//! only. `rpc_methods` says which, and both ways give the same [`Head`]s: `chain_head` costs no call for the
+//! runtime version, `legacy` needs none for the block number. Neither looks at metadata.
 //!
 //! A connection is a plain client that never reconnects by itself: what to do about a lost one is the
-//! business of [`follow`](super::follow::follow). Dropping a [`Node`] ends its connection and its task.
+//! business of [`mod@super::follow`]. Dropping a [`Node`] ends its connection and its task.
 
 mod chain_head;
 mod legacy;
+mod quick_ack;
 
 use std::{collections::BTreeSet, future::Future, time::Duration};
 
 use subxt::{ext::jsonrpsee::ws_client::WsClientBuilder, utils::H256};
 use subxt_rpcs::{RpcClient, UserError, rpc_params};
+use url::Url;
 
-use self::{chain_head::ChainHead, legacy::Legacy};
+use self::{chain_head::ChainHead, legacy::Legacy, quick_ack::QuickAck};
 use super::{
     records::{Slots, StorageKey},
     source::{Connect, Head, ReleaseSource, SourceError, SourceProblem},
@@ -172,18 +174,31 @@ impl SourceProblem {
 
 /// Opens a websocket without asking anything yet.
 pub(crate) async fn open_client(endpoint: &str) -> Result<RpcClient, SourceProblem> {
-    if !endpoint.starts_with("ws://") && !endpoint.starts_with("wss://") {
+    let url = Url::parse(endpoint).map_err(|_| SourceProblem::Address)?;
+    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return Err(SourceProblem::Address);
-    }
-    let client = WsClientBuilder::default()
+    };
+    let builder = WsClientBuilder::default()
         .connection_timeout(CALL_DEADLINE)
         .request_timeout(CALL_DEADLINE)
         .max_response_size(MAX_ANSWER_BYTES)
-        .max_buffer_capacity_per_subscription(MAX_WAITING_NOTIFICATIONS)
-        .build(endpoint);
-    match tokio::time::timeout(CALL_DEADLINE, client).await {
-        Ok(Ok(client)) => Ok(RpcClient::new(client)),
-        Ok(Err(error)) => Err(SourceProblem::Connect(error.to_string())),
+        .max_buffer_capacity_per_subscription(MAX_WAITING_NOTIFICATIONS);
+    let connect = async {
+        match url.scheme() {
+            "ws" => {
+                // An IPv6 address has brackets in a URL and none elsewhere.
+                let stream = QuickAck::connect(host.trim_matches(['[', ']']), port)
+                    .await
+                    .map_err(|error| SourceProblem::Connect(error.to_string()))?;
+                builder.build_with_stream(endpoint, stream).await
+            }
+            "wss" => builder.build(endpoint).await,
+            _ => return Err(SourceProblem::Address),
+        }
+        .map_err(|error| SourceProblem::Connect(error.to_string()))
+    };
+    match tokio::time::timeout(CALL_DEADLINE, connect).await {
+        Ok(client) => client.map(RpcClient::new),
         Err(_) => Err(SourceProblem::NoAnswer { doing: "connecting", after: CALL_DEADLINE }),
     }
 }

@@ -4,7 +4,7 @@
 //! after a round in which all failed the loop waits. Nothing polls: between two finalized blocks the task
 //! sleeps.
 //!
-//! What a source says is checked against what was seen before ([`Belief`], pure). Whatever cannot be believed
+//! What a source says is checked against what was seen before (`Belief`, pure). Whatever cannot be believed
 //! is reported as the status' `problem` and the last good view stays, so that a lagging, lying or half-upgraded
 //! node can delay news but never take any back.
 

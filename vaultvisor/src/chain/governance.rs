@@ -16,6 +16,7 @@ use subxt::{
     config::SubstrateExtrinsicParamsBuilder,
     dynamic::Value,
     error::{DispatchError, StorageError},
+    events::Phase,
     metadata::Metadata,
     tx::{TransactionProgress, TransactionStatus},
     utils::H256,
@@ -300,7 +301,7 @@ async fn publish_unbounded(
         return Ok(Published { block: None, finalized: false, transaction: hash });
     }
     let (block, finalized) = included(request.wait, &mut updates, progress).await?;
-    let block = check_outcome(request, block).await?;
+    let block = check_outcome(request, &rpc, transaction.encoded(), block).await?;
     Ok(Published { block: Some(block), finalized, transaction: hash })
 }
 
@@ -403,12 +404,49 @@ async fn included(
     Err(PublishError::Outcome("the node stopped reporting on it".into()))
 }
 
+/// Where in a block a transaction is. Read here and not by `subxt`, which knows one form of extrinsics only.
+async fn index_in_block(rpc: &RpcClient, hash: H256, transaction: &[u8]) -> Result<u32, PublishError> {
+    #[derive(serde::Deserialize)]
+    struct Signed {
+        block: Block,
+    }
+    #[derive(serde::Deserialize)]
+    struct Block {
+        extrinsics: Vec<Extrinsic>,
+    }
+    #[derive(PartialEq, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Extrinsic {
+        /// `0x` and hexadecimal digits, as nodes print them.
+        Hex(String),
+        /// Numbers, as nodes of SDK stable2609 print them.
+        Bytes(Vec<u8>),
+    }
+    let signed: Signed = rpc
+        .request("chain_getBlock", rpc_params![hash])
+        .await
+        .map_err(|error| PublishError::Outcome(Box::new(error)))?;
+    let forms =
+        [Extrinsic::Hex(format!("0x{}", hex::encode(transaction))), Extrinsic::Bytes(transaction.to_vec())];
+    let mut extrinsics = signed.block.extrinsics.iter();
+    extrinsics
+        .position(|extrinsic| forms.contains(extrinsic))
+        .and_then(|index| u32::try_from(index).ok())
+        .ok_or_else(|| PublishError::Outcome("the node named a block that does not have it".into()))
+}
+
 /// Checks that the block holds a success in full: of the transaction, of the call inside, and in the storage.
-async fn check_outcome(request: &Publish, included: Included) -> Result<FinalizedBlock, PublishError> {
+async fn check_outcome(
+    request: &Publish,
+    rpc: &RpcClient,
+    transaction: &[u8],
+    included: Included,
+) -> Result<FinalizedBlock, PublishError> {
     let outcome = |error: Box<dyn Error + Send + Sync>| PublishError::Outcome(error);
     let at = included.at().await.map_err(|error| outcome(Box::new(error)))?;
     let block = FinalizedBlock { number: at.block_number(), hash: included.block_hash().0 };
-    let events = included.fetch_events().await.map_err(|error| outcome(Box::new(error)))?;
+    let index = index_in_block(rpc, included.block_hash(), transaction).await?;
+    let events = at.events().fetch().await.map_err(|error| outcome(Box::new(error)))?;
     let dispatch_error = |bytes: &[u8]| match DispatchError::decode_from(bytes, at.metadata()) {
         Ok(error) => Chained(&error).to_string(),
         Err(_) => format!("an error that this vaultvisor cannot read (0x{})", hex::encode(bytes)),
@@ -416,6 +454,9 @@ async fn check_outcome(request: &Publish, included: Included) -> Result<Finalize
     let mut inner_succeeded = false;
     for event in events.iter() {
         let event = event.map_err(|error| outcome(Box::new(error)))?;
+        if event.phase() != Phase::ApplyExtrinsic(index) {
+            continue;
+        }
         match (event.pallet_name(), event.event_name()) {
             ("System", "ExtrinsicFailed") => {
                 let reason = dispatch_error(event.field_bytes());

@@ -136,9 +136,11 @@ async fn a_node_that_goes_away_is_an_error_at_once() {
 
 #[tokio::test]
 async fn nobody_there_and_no_websocket_are_told_apart() {
-    let Err(error) = RpcConnector::default().connect("http://127.0.0.1:1").await else { panic!("connected") };
-    assert!(matches!(error.problem, SourceProblem::Address), "{error:?}");
-    for endpoint in ["ws://127.0.0.1:1", "wss://127.0.0.1:1"] {
+    for endpoint in ["http://127.0.0.1:1", "127.0.0.1:1", "", "ws://"] {
+        let Err(error) = RpcConnector::default().connect(endpoint).await else { panic!("connected") };
+        assert!(matches!(error.problem, SourceProblem::Address), "{endpoint}: {error:?}");
+    }
+    for endpoint in ["ws://127.0.0.1:1", "wss://127.0.0.1:1", "ws://[::1]:1"] {
         let Err(error) = RpcConnector::default().connect(endpoint).await else { panic!("connected") };
         assert!(matches!(error.problem, SourceProblem::Connect(_)), "{error:?}");
     }
