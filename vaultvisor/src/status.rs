@@ -197,7 +197,8 @@ impl VaultStatus {
         networks: &BTreeMap<String, NetworkRecord>,
         daemon_runs: bool,
     ) -> Self {
-        let since = recorded.as_ref().map(|recorded| Time(recorded.since_unix_secs));
+        let since =
+            recorded.as_ref().map(|recorded| recorded.since_unix_secs).filter(|secs| *secs > 0).map(Time);
         let state = recorded.map(|recorded| recorded.state).unwrap_or_default();
         let now = crate::daemon::now();
         let record = networks.get(&vault.network);

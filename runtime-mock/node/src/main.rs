@@ -58,10 +58,10 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr();
+    let be_quiet = log_to_stderr();
     let done = match &cli.command {
         Some(Command::ExportChainSpec { boot_nodes }) => export_chain_spec(&cli, boot_nodes),
-        None => run(&cli),
+        None => run(&cli, be_quiet),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,18 +73,26 @@ fn main() -> ExitCode {
 }
 
 /// Not the SDK's own logger: it writes to stdout as well in some cases, and stdout has one line.
-fn log_to_stderr() {
+///
+/// Returns what ends the logging: tasks that are stopped complain about each other.
+fn log_to_stderr() -> impl FnOnce() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
-    tracing_subscriber::fmt()
+    let logger = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        .init();
+        .with_filter_reloading();
+    let filter = logger.reload_handle();
+    logger.init();
+    move || {
+        // It fails only if the logger is gone, and then it is quiet already.
+        let _ = filter.reload("off");
+    }
 }
 
 /// Runs the chain until it is told to end.
-fn run(cli: &Cli) -> anyhow::Result<()> {
+fn run(cli: &Cli, be_quiet: impl FnOnce()) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -97,7 +105,10 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         tokio::select! {
             biased;
-            () = shutdown.requested() => Ok(()),
+            () = shutdown.requested() => {
+                be_quiet();
+                Ok(())
+            }
             ended = serve(cli, &home) => ended,
         }
     });
@@ -118,6 +129,8 @@ async fn serve(cli: &Cli, home: &Home) -> anyhow::Result<()> {
     let mut node = tokio::task::spawn_blocking(move || service::start(configuration, engine))
         .await
         .context("the node's start was interrupted")?
+        // As text: the SDK's errors repeat their sources, which would be printed twice.
+        .map_err(|error| anyhow::Error::msg(error.to_string()))
         .with_context(|| match rpc_port {
             0 => "can't start the node".to_owned(),
             port => format!("can't start the node with RPC on port {port}"),

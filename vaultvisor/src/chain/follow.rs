@@ -35,9 +35,10 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// The waits after rounds in which every endpoint failed grow from the first to the last.
 ///
-/// A restarting node is back within seconds, so the first is short. A minute at most is still short against
-/// the hours that a release takes to be decided on, and a public endpoint can bear it from every operator.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A restarting node is back within seconds, so the first is short. A quarter of a minute at most keeps an
+/// operator who just repaired something from waiting, and even a thousand operators ask a public endpoint that
+/// is down no more than a hundred times a second.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 /// A connection that held this long was no part of the trouble before it.
 const HELD: Duration = Duration::from_secs(30);

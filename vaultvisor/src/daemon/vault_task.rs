@@ -97,7 +97,8 @@ impl VaultTask {
                 action => self.executor.carry_out(action),
             }
         }
-        self.progress.send_replace(progress(&self.recorded.state, &self.progress.borrow()));
+        let progress = progress(&self.recorded.state, &self.progress.borrow());
+        self.progress.send_replace(progress);
     }
 
     /// Makes a state durable before anything is done because of it; until then nothing is done.

@@ -188,8 +188,8 @@ struct Identity {
     device: u64,
     inode: u64,
     size: i64,
-    modified: (i64, u64),
-    changed: (i64, u64),
+    modified: (i128, i128),
+    changed: (i128, i128),
 }
 
 impl Identity {
@@ -198,8 +198,9 @@ impl Identity {
             device: stat.st_dev,
             inode: stat.st_ino,
             size: stat.st_size,
-            modified: (stat.st_mtime, stat.st_mtime_nsec),
-            changed: (stat.st_ctime, stat.st_ctime_nsec),
+            // The types differ between rustix's two backends, and a dependency elsewhere may choose either.
+            modified: (stat.st_mtime.into(), stat.st_mtime_nsec.into()),
+            changed: (stat.st_ctime.into(), stat.st_ctime_nsec.into()),
         }
     }
 }

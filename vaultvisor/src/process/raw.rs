@@ -99,9 +99,11 @@ unsafe fn run_child(
         if libc::fcntl(execution.lock.as_raw_fd(), libc::F_SETFD, 0) == -1 {
             fail(errno());
         }
-        // Rust ignores SIGPIPE, and the keeper blocks what it reads through its signalfd; a vault starts
-        // with neither.
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        // What is ignored stays ignored across an execution: Rust ignores SIGPIPE, and a shell without job
+        // control starts us with SIGINT ignored. A vault starts with neither, and with no signal blocked.
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         let mut mask: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut mask);
         if libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut()) != 0 {

@@ -28,7 +28,7 @@ const JUSTIFICATION_PERIOD: u32 = 1;
 
 /// The clock of GRANDPA's rounds: a voter waits two of these for a better proposal before it votes.
 /// There is nobody to wait for, but shorter rounds only burn time.
-const GOSSIP_DURATION: Duration = Duration::from_millis(50);
+const GOSSIP_DURATION: Duration = Duration::from_millis(100);
 
 /// How much of its slot a block may take to be made.
 const PROPOSAL_SHARE: f32 = 2.0 / 3.0;

@@ -74,7 +74,7 @@ async fn a_release_that_sudo_sets_becomes_final() {
     until("a final release", async || release(&chain, chain.finalized_hash().await).await.is_some()).await;
     let release = release(&chain, chain.finalized_hash().await).await.expect("seen above");
     assert_eq!(release.sequence, 1);
-    assert_eq!(release.version, VERSION_SET);
+    assert_eq!(release.version.as_slice(), VERSION_SET);
     assert_eq!(release.binary_checksum, CHECKSUM_SET);
 }
 

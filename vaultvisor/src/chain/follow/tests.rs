@@ -302,7 +302,7 @@ async fn endpoints_that_fail_after_one_block_do_not_spin() {
             script.connection("a", HOME, flapping(2 * round)).connection("b", HOME, flapping(2 * round + 1));
     }
     after(secs(600), &script, settings(&["a", "b"], None)).await;
-    assert!(script.attempts().len() < 60, "{} connections in 10 minutes", script.attempts().len());
+    assert!(script.attempts().len() < 200, "{} connections in 10 minutes", script.attempts().len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -343,11 +343,11 @@ async fn one_read_takes_the_first_endpoint_that_answers_and_names_all_that_did_n
 }
 
 #[test]
-fn waits_double_up_to_a_minute_and_are_jittered_by_half() {
+fn waits_double_up_to_a_bound_and_are_jittered_by_half() {
     let bounds: Vec<(u64, u64)> = (1..=9)
         .map(|round| (backoff(round, 0).as_millis() as u64, backoff(round, u64::MAX).as_millis() as u64))
         .collect();
     assert_eq!(bounds[..3], [(500, 1_000), (1_000, 2_000), (2_000, 4_000)]);
-    assert_eq!(bounds[6..], [(30_000, 60_000); 3]);
-    assert_eq!(backoff(u32::MAX, u64::MAX), secs(60));
+    assert_eq!(bounds[4..], [(7_500, 15_000); 5]);
+    assert_eq!(backoff(u32::MAX, u64::MAX), secs(15));
 }
