@@ -48,7 +48,8 @@ struct SignedBlock {
 
 #[derive(Deserialize)]
 struct Block {
-    extrinsics: Vec<String>,
+    /// As numbers or as hexadecimal text, which differs between node versions; only counted.
+    extrinsics: Vec<serde_json::Value>,
 }
 
 #[derive(Deserialize)]

@@ -108,7 +108,7 @@ impl Operator {
     /// Starts the daemon.
     pub fn run(&self) -> Child {
         let mut command = command::vaultvisor_command();
-        command.arg("run").arg("--config").arg(self.config_path());
+        command.args(["run", "--verbose", "--config"]).arg(self.config_path());
         Child::spawn("vaultvisor", command, self.folder.path())
     }
 

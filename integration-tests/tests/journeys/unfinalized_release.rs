@@ -1,6 +1,6 @@
 //! T17: a release in a block that is not final is not acted on.
 
-use integration_tests::{dev_chain::DevChain, journey::Journey, operator::NETWORK, releases::Release};
+use integration_tests::{dev_chain::DevChain, journey::Journey, operator::NETWORK, releases::Release, wait};
 
 /// How far the best chain runs ahead before we believe that nothing happens: each of these blocks was a chance.
 const BLOCKS_AHEAD: u64 = 4;
@@ -36,7 +36,7 @@ async fn t17_a_release_on_a_fork_that_loses_is_never_acted_on() {
     journey.server.offer(&first, NETWORK);
     journey.publish(&first, &["--wait", "none"]).await.exited(0);
     let common = chain.create_block(true).await;
-    let _daemon = operator.run();
+    let daemon = operator.run();
     let before = operator.running(&first).await;
 
     // The winner is made before the release is submitted, so it holds none; the loser is longer for a while.
@@ -50,12 +50,14 @@ async fn t17_a_release_on_a_fork_that_loses_is_never_acted_on() {
     assert_eq!(chain.best_hash().await, best);
 
     chain.finalize_block(&winner).await;
-    let finalized = chain.finalized_number().await;
-    let vault = operator
-        .vault_where("the winner to be seen", |vault| {
-            vault.chain.as_ref().is_some_and(|chain| chain.finalized == Some(finalized))
-        })
-        .await;
+    let winner_seen = format!(" block={}", chain.finalized_number().await);
+    wait::until("the winner to be seen", async || {
+        let log = daemon.stderr();
+        let is_seen = |line: &str| line.contains(" finalized ") && line.ends_with(&winner_seen);
+        if log.lines().any(is_seen) { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let vault = operator.vault().await;
     assert_eq!(vault.running, Some(before));
     assert_eq!(vault.target.map(|target| target.version), Some("1.0.0".to_owned()));
     assert_eq!(journey.server.served("2.0.0"), [], "not even looked at");

@@ -55,8 +55,7 @@ pub mod weights;
 
 pub use pallet::*;
 pub use types::{
-    ArtifactNameBytes, Artifacts, Checksum, InitialRelease, InvalidVersion, Release, Version,
-    VersionBytes,
+    ArtifactNameBytes, Artifacts, Checksum, InitialRelease, InvalidVersion, Release, Version, VersionBytes,
 };
 pub use weights::WeightInfo;
 
@@ -159,10 +158,7 @@ pub mod pallet {
                 )
             });
             let version = Version::<T>::parse(bytes).unwrap_or_else(|rule| {
-                panic!(
-                    "genesis of the vault release pallet: invalid version {:?}: {rule}",
-                    initial.version,
-                )
+                panic!("genesis of the vault release pallet: invalid version {:?}: {rule}", initial.version,)
             });
             Pallet::<T>::replace_current(version, initial.binary_checksum.into());
         }
@@ -220,10 +216,7 @@ pub mod pallet {
         /// Stores the release without artifacts and tells everybody.
         fn make_current(version: Version<T>, binary_checksum: Checksum) {
             let version = Self::replace_current(version, binary_checksum);
-            Self::deposit_event(Event::VaultClientUpdate {
-                version,
-                binary_checksum,
-            });
+            Self::deposit_event(Event::VaultClientUpdate { version, binary_checksum });
         }
 
         /// Stores the release as the next statement; returns its version.
@@ -250,8 +243,7 @@ pub mod pallet {
             if !CurrentRelease::<T>::exists() {
                 return Ok(());
             }
-            let release =
-                CurrentRelease::<T>::get().ok_or("CurrentRelease holds bytes that don't decode")?;
+            let release = CurrentRelease::<T>::get().ok_or("CurrentRelease holds bytes that don't decode")?;
             if release.sequence == 0 {
                 return Err("CurrentRelease has sequence 0, but statements count from 1");
             }

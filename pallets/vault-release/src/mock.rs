@@ -37,8 +37,7 @@ parameter_types! {
 }
 
 impl pallet_vault_release::Config for Test {
-    type ReleaseOrigin =
-        EitherOfDiverse<EnsureRoot<AccountId>, EnsureSignedBy<IsInVec<Council>, AccountId>>;
+    type ReleaseOrigin = EitherOfDiverse<EnsureRoot<AccountId>, EnsureSignedBy<IsInVec<Council>, AccountId>>;
     type MaxVersionLength = ConstU32<64>;
     type MaxArtifactNameLength = ConstU32<64>;
     type MaxArtifacts = ConstU32<16>;
@@ -52,10 +51,7 @@ pub(crate) fn on_new_chain(
 ) {
     let storage = RuntimeGenesisConfig {
         system: Default::default(),
-        vault_release: pallet_vault_release::GenesisConfig {
-            initial_release,
-            ..Default::default()
-        },
+        vault_release: pallet_vault_release::GenesisConfig { initial_release, ..Default::default() },
     }
     .build_storage()
     .expect("the genesis of the mock runtime builds");

@@ -10,11 +10,9 @@ use sp_core::H256;
 use sp_runtime::{BuildStorage, DispatchError};
 
 use crate::{
-    Checksum, CurrentRelease, Error, Event, InitialRelease, Release, Version, VersionBytes,
-    WeightInfo,
+    Checksum, CurrentRelease, Error, Event, InitialRelease, Release, Version, VersionBytes, WeightInfo,
     mock::{
-        COUNCIL, RuntimeCall, RuntimeEvent, RuntimeOrigin, STRANGER, System, Test, VaultRelease,
-        on_new_chain,
+        COUNCIL, RuntimeCall, RuntimeEvent, RuntimeOrigin, STRANGER, System, Test, VaultRelease, on_new_chain,
     },
 };
 
@@ -40,22 +38,14 @@ fn governance_sets_a_release() {
     on_new_chain(None, || {
         let binary_checksum = [0xab; 32];
 
-        assert_ok!(VaultRelease::set_vault_release(
-            RuntimeOrigin::root(),
-            bytes("1.16.0"),
-            binary_checksum,
-        ));
+        assert_ok!(VaultRelease::set_vault_release(RuntimeOrigin::root(), bytes("1.16.0"), binary_checksum,));
 
         let release = CurrentRelease::<Test>::get().expect("a release was set");
         assert_eq!(release.version, bytes("1.16.0"));
         assert_eq!(release.binary_checksum, binary_checksum);
         assert_eq!(release.sequence, 1);
         System::assert_last_event(
-            Event::VaultClientUpdate {
-                version: bytes("1.16.0"),
-                binary_checksum,
-            }
-            .into(),
+            Event::VaultClientUpdate { version: bytes("1.16.0"), binary_checksum }.into(),
         );
     });
 }
@@ -65,11 +55,7 @@ fn governance_sets_a_release() {
 fn going_back_to_an_older_version_is_a_newer_statement() {
     on_new_chain(None, || {
         for version in ["1.15.0", "1.16.0", "1.15.0"] {
-            assert_ok!(VaultRelease::set_vault_release(
-                RuntimeOrigin::root(),
-                bytes(version),
-                [0xab; 32],
-            ));
+            assert_ok!(VaultRelease::set_vault_release(RuntimeOrigin::root(), bytes(version), [0xab; 32],));
         }
 
         assert_eq!(current().version, bytes("1.15.0"));
@@ -90,11 +76,7 @@ fn the_runtime_decides_who_may_set() {
 
 #[test]
 fn nobody_else_may_set() {
-    let origins = [
-        RuntimeOrigin::none(),
-        RuntimeOrigin::signed(STRANGER),
-        RuntimeOrigin::signed(0),
-    ];
+    let origins = [RuntimeOrigin::none(), RuntimeOrigin::signed(STRANGER), RuntimeOrigin::signed(0)];
     for origin in origins {
         on_new_chain(Some(initial("1.15.0")), || {
             assert_noop!(
@@ -189,11 +171,7 @@ fn each_byte_is_judged_by_the_rule_and_by_its_place() {
         assert_eq!(is_version(&[byte, b'1']), alphanumeric, "{byte:#04x} first");
         assert_eq!(is_version(&[b'1', byte]), inner, "{byte:#04x} last");
         assert_eq!(is_version(&[b'1', byte, b'0']), inner, "{byte:#04x} inside");
-        assert_eq!(
-            is_version(&[b'1', b'.', byte, b'0']),
-            inner && byte != b'.',
-            "{byte:#04x} after a dot",
-        );
+        assert_eq!(is_version(&[b'1', b'.', byte, b'0']), inner && byte != b'.', "{byte:#04x} after a dot",);
     }
 }
 
@@ -208,11 +186,7 @@ fn the_longest_version_is_accepted_and_one_byte_more_does_not_decode() {
 
     on_new_chain(None, || {
         let longest = "1".repeat(64);
-        assert_ok!(VaultRelease::set_vault_release(
-            RuntimeOrigin::root(),
-            bytes(&longest),
-            CHECKSUM
-        ));
+        assert_ok!(VaultRelease::set_vault_release(RuntimeOrigin::root(), bytes(&longest), CHECKSUM));
         assert_eq!(current().version, bytes(&longest));
 
         assert!(call_with_length(64).is_ok());
@@ -227,11 +201,7 @@ fn the_sequence_grows_by_one_with_each_statement() {
         assert_eq!(CurrentRelease::<Test>::get(), None);
         for sequence in 1..=5 {
             // The same statement again counts as well: somebody made it.
-            assert_ok!(VaultRelease::set_vault_release(
-                RuntimeOrigin::root(),
-                bytes("1.16.0"),
-                CHECKSUM
-            ));
+            assert_ok!(VaultRelease::set_vault_release(RuntimeOrigin::root(), bytes("1.16.0"), CHECKSUM));
             assert_eq!(current().sequence, sequence);
         }
         assert_noop!(
@@ -249,11 +219,7 @@ fn the_sequence_never_wraps_to_an_older_statement() {
         CurrentRelease::<Test>::mutate(|release| {
             release.as_mut().expect("the initial one").sequence = u64::MAX;
         });
-        assert_ok!(VaultRelease::set_vault_release(
-            RuntimeOrigin::root(),
-            bytes("1.16.0"),
-            CHECKSUM
-        ));
+        assert_ok!(VaultRelease::set_vault_release(RuntimeOrigin::root(), bytes("1.16.0"), CHECKSUM));
         assert_eq!(current().sequence, u64::MAX);
     });
 }
@@ -264,16 +230,9 @@ fn a_new_release_starts_without_the_old_one_s_artifacts() {
         CurrentRelease::<Test>::mutate(|release| {
             let release = release.as_mut().expect("the initial one");
             let name = BoundedVec::try_from(b"args-migration".to_vec()).expect("short");
-            release
-                .artifacts
-                .try_insert(name, OTHER_CHECKSUM)
-                .expect("room for one");
+            release.artifacts.try_insert(name, OTHER_CHECKSUM).expect("room for one");
         });
-        assert_ok!(VaultRelease::set_vault_release(
-            RuntimeOrigin::root(),
-            bytes("1.16.0"),
-            CHECKSUM
-        ));
+        assert_ok!(VaultRelease::set_vault_release(RuntimeOrigin::root(), bytes("1.16.0"), CHECKSUM));
         assert!(current().artifacts.is_empty());
     });
 }
@@ -301,9 +260,7 @@ fn the_encoding_of_a_release_is_frozen() {
     let mut full = bare;
     for (name, byte) in [("state-migration", 2), ("args-migration", 1)] {
         let name = BoundedVec::try_from(name.as_bytes().to_vec()).expect("short");
-        full.artifacts
-            .try_insert(name, [byte; 32])
-            .expect("room for two");
+        full.artifacts.try_insert(name, [byte; 32]).expect("room for two");
     }
     let golden = [
         &golden[..golden.len() - 1],
@@ -342,10 +299,7 @@ fn the_call_index_and_its_encoding_are_frozen() {
         binary_checksum: CHECKSUM,
     });
     // Pallet 1 of the mock runtime, call 0.
-    assert_eq!(
-        call.encode(),
-        [&hex("010018312e31362e30")[..], &CHECKSUM].concat()
-    );
+    assert_eq!(call.encode(), [&hex("010018312e31362e30")[..], &CHECKSUM].concat());
 }
 
 #[test]
@@ -354,10 +308,7 @@ fn the_event_s_encoding_is_frozen() {
         version: bytes("1.16.0"),
         binary_checksum: CHECKSUM,
     });
-    assert_eq!(
-        event.encode(),
-        [&hex("010018312e31362e30")[..], &CHECKSUM].concat()
-    );
+    assert_eq!(event.encode(), [&hex("010018312e31362e30")[..], &CHECKSUM].concat());
 }
 
 #[test]
@@ -424,14 +375,8 @@ fn a_chain_does_not_start_with_a_version_that_is_too_long() {
 #[test]
 fn the_storage_version_is_1_from_the_start() {
     on_new_chain(None, || {
-        assert_eq!(
-            VaultRelease::in_code_storage_version(),
-            StorageVersion::new(1)
-        );
-        assert_eq!(
-            VaultRelease::on_chain_storage_version(),
-            StorageVersion::new(1)
-        );
+        assert_eq!(VaultRelease::in_code_storage_version(), StorageVersion::new(1));
+        assert_eq!(VaultRelease::on_chain_storage_version(), StorageVersion::new(1));
     });
 }
 
@@ -456,16 +401,10 @@ fn a_state_that_no_call_could_have_made_is_noticed() {
         CurrentRelease::<Test>::put(sound.clone());
         assert_ok!(VaultRelease::check_state());
 
-        CurrentRelease::<Test>::put(Release {
-            sequence: 0,
-            ..sound.clone()
-        });
+        CurrentRelease::<Test>::put(Release { sequence: 0, ..sound.clone() });
         assert!(VaultRelease::check_state().is_err());
 
-        CurrentRelease::<Test>::put(Release {
-            version: bytes("1..5"),
-            ..sound.clone()
-        });
+        CurrentRelease::<Test>::put(Release { version: bytes("1..5"), ..sound.clone() });
         assert!(VaultRelease::check_state().is_err());
     });
 }
@@ -478,10 +417,7 @@ fn the_call_s_weight_covers_its_storage_accesses() {
 }
 
 fn initial(version: &str) -> InitialRelease {
-    InitialRelease {
-        version: version.into(),
-        binary_checksum: H256(OTHER_CHECKSUM),
-    }
+    InitialRelease { version: version.into(), binary_checksum: H256(OTHER_CHECKSUM) }
 }
 
 /// Bytes from their hexadecimal digits.

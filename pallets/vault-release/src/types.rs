@@ -29,8 +29,7 @@ pub type ArtifactNameBytes<T> = BoundedVec<u8, <T as Config>::MaxArtifactNameLen
 ///
 /// A map in one value and not a storage map: a reader gets a release with all its files from one
 /// key and can't see half of an update.
-pub type Artifacts<T> =
-    BoundedBTreeMap<ArtifactNameBytes<T>, Checksum, <T as Config>::MaxArtifacts>;
+pub type Artifacts<T> = BoundedBTreeMap<ArtifactNameBytes<T>, Checksum, <T as Config>::MaxArtifacts>;
 
 /// A release that vault clients should run.
 ///
@@ -79,15 +78,9 @@ impl<T: Config> Version<T> {
     /// [`InvalidVersion`] when `bytes` is anything else.
     pub fn parse(bytes: VersionBytes<T>) -> Result<Self, InvalidVersion> {
         let starts_well = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
-        let only_known = bytes
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".+_-".contains(byte));
+        let only_known = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b".+_-".contains(byte));
         let climbs = bytes.windows(2).any(|pair| pair == b"..");
-        if starts_well && only_known && !climbs {
-            Ok(Self(bytes))
-        } else {
-            Err(InvalidVersion)
-        }
+        if starts_well && only_known && !climbs { Ok(Self(bytes)) } else { Err(InvalidVersion) }
     }
 
     /// The bytes, for storage and events.

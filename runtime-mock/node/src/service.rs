@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use runtime_mock::{Block, Hash, apis::RuntimeApi};
 use sc_basic_authorship::ProposerFactory;
 use sc_client_api::HeaderBackend;
+use sc_consensus_grandpa::protocol_standard_name;
 use sc_executor::WasmExecutor;
 use sc_network::{
     Litep2pNetworkBackend, Multiaddr, NetworkBackend, config::FullNetworkConfiguration,
@@ -71,8 +72,7 @@ pub(crate) fn start(configuration: Configuration, engine: Engine) -> Result<Node
         Engine::Grandpa => PreparedEngine::Grandpa(Box::new(Grandpa::prepare(
             &client,
             select_chain.clone(),
-            &genesis,
-            &configuration.chain_spec,
+            protocol_standard_name(&genesis, &configuration.chain_spec),
             &mut net_config,
             metrics.clone(),
         )?)),

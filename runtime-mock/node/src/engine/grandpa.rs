@@ -6,15 +6,14 @@ use runtime_mock::{Block, Hash};
 use sc_consensus::DefaultImportQueue;
 use sc_consensus_aura::{CompatibilityMode, ImportQueueParams, SlotProportion, StartAuraParams};
 use sc_consensus_grandpa::{
-    GrandpaBlockImport, GrandpaParams, LinkHalf, SharedVoterState, protocol_standard_name,
-    warp_proof::NetworkProvider,
+    GrandpaBlockImport, GrandpaParams, LinkHalf, SharedVoterState, warp_proof::NetworkProvider,
 };
 use sc_network::{
     Litep2pNetworkBackend, ProtocolName,
     config::{FullNetworkConfiguration, Role},
     service::{NotificationMetrics, traits::NotificationService},
 };
-use sc_service::{ChainSpec, Error, TaskManager, WarpSyncConfig};
+use sc_service::{Error, TaskManager, WarpSyncConfig};
 use sc_transaction_pool_api::OffchainTransactionPoolFactory;
 use sp_consensus_aura::{SlotDuration, inherents, sr25519::AuthorityPair as AuraPair};
 use sp_timestamp::InherentDataProvider as TimestampProvider;
@@ -47,8 +46,7 @@ impl Grandpa {
     pub(crate) fn prepare(
         client: &Arc<FullClient>,
         select_chain: SelectChain,
-        genesis: &Hash,
-        chain_spec: &Box<dyn ChainSpec>,
+        protocol_name: ProtocolName,
         net_config: &mut FullNetworkConfiguration<Block, Hash, Litep2pNetworkBackend>,
         metrics: NotificationMetrics,
     ) -> Result<Self, Error> {
@@ -59,7 +57,6 @@ impl Grandpa {
             select_chain,
             None,
         )?;
-        let protocol_name = protocol_standard_name(genesis, chain_spec);
         let (protocol, notifications) = sc_consensus_grandpa::grandpa_peers_set_config::<
             Block,
             Litep2pNetworkBackend,
