@@ -39,14 +39,16 @@ async fn t17_a_release_on_a_fork_that_loses_is_never_acted_on() {
     let daemon = operator.run();
     let before = operator.running(&first).await;
 
-    // The winner is made before the release is submitted, so it holds none; the loser is longer for a while.
+    // Two empty forks of one height; the first is the best chain, on which the release is signed, so that no
+    // other chain can ever hold it.
+    let loser = chain.create_block_on(&common).await;
     let winner = chain.create_block_on(&common).await;
+    assert_eq!(chain.best_hash().await, loser);
     let second = Release::of_test_vault("2.0.0");
     journey.server.offer(&second, NETWORK);
     journey.publish(&second, &["--wait", "none"]).await.exited(0);
-    let loser = chain.create_block_on(&common).await;
-    assert_eq!(chain.transactions_in(&loser).await, 1, "the loser does not hold the release");
     let best = chain.create_block_on(&loser).await;
+    assert_eq!(chain.transactions_in(&best).await, 1, "the losing fork does not hold the release");
     assert_eq!(chain.best_hash().await, best);
 
     chain.finalize_block(&winner).await;
