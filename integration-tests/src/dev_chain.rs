@@ -74,6 +74,8 @@ impl DevChain {
         let folder = tempfile::Builder::new().prefix("dev-chain-").tempdir().expect("a temporary folder");
         let mut command = Command::new(binaries::path("dev-chain"));
         command.args(["--rpc-port", "0", "--die-with-parent"]).args(options);
+        // A node that is killed leaves its temporary chain behind: let that be in our folder.
+        command.env("TMPDIR", folder.path());
         let mut process = Child::spawn("dev-chain", command, folder.path());
         let ready = wait::until("the chain's ready line", async || {
             if let Some(status) = process.ended() {

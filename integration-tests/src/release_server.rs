@@ -1,6 +1,6 @@
 //! The place that releases are downloaded from: a small real HTTP server on loopback, over a folder.
 //!
-//! Every request is answered by one function, [`answer`], and written down, so that a test can say what was *not*
+//! Every request is answered by one function, `answer`, and written down, so that a test can say what was *not*
 //! asked for.
 
 use std::{

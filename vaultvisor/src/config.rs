@@ -1,4 +1,4 @@
-//! The operator's configuration, read in three stages: JSON ([`file`]), keys and types, then meaning.
+//! The operator's configuration, read in three stages: JSON ([`mod@file`]), keys and types, then meaning.
 //!
 //! [`Settings`] is the result: every value in it is valid, so nothing after this module asks again.
 //! All problems of a file are reported at once, each with its JSON path.
@@ -218,8 +218,8 @@ pub fn parse(json: &Json, overrides: &Overrides) -> Result<Settings, Vec<Problem
         Some(node) => path(&mut reader, node),
         None => Some(PathBuf::from(DEFAULT_LOCK_DIR)),
     };
-    let networks = read_networks(&mut reader, &root);
-    let vaults = read_vaults(&mut reader, &root, &networks);
+    let mut networks = read_networks(&mut reader, &root);
+    let vaults = read_vaults(&mut reader, &root, &mut networks);
 
     match (home, lock_dir) {
         (Some(home), Some(lock_dir)) if reader.problems.is_empty() => {
@@ -257,14 +257,15 @@ fn read_networks(reader: &mut Reader, root: &Fields<'_>) -> BTreeMap<String, Net
             pallet: DEFAULT_PALLET.to_owned(),
             release_urls: Vec::new(),
         });
-        let fields = reader.fields(&node, &["endpoints", "record", "pallet", "genesis", "release_urls"]);
+        let fields = reader.fields(&node, &NETWORK_KEYS);
         if let Some(node) = fields.get("endpoints") {
             network.endpoints = read_endpoints(reader, node);
         }
-        if let Some(node) = fields.get("record")
-            && reader.text(node).is_some_and(|record| record != "vault-release")
-        {
-            reader.problem(&node.path, "expected \"vault-release\", the record that this version reads");
+        if let Some(node) = fields.get("record") {
+            read_record(reader, node);
+        }
+        if let Some(node) = fields.get("agreement") {
+            reader.number(node, 1..=1);
         }
         if let Some(node) = fields.get("pallet")
             && let Some(pallet) = reader.text(node)
@@ -290,6 +291,37 @@ fn read_networks(reader: &mut Reader, root: &Fields<'_>) -> BTreeMap<String, Net
     networks
 }
 
+/// Keys of the contract whose only value so far is what this version does anyway; a value that asks for more
+/// is refused, because a promise that is not kept is worse than none.
+fn only(reader: &mut Reader, fields: &Fields<'_>, key: &str, value: &str) {
+    if let Some(node) = fields.get(key)
+        && let Some(found) = reader.text(node)
+        && found != value
+    {
+        reader.problem(
+            &node.path,
+            format!("found {found:?}, expected {value:?}, the only one of this version"),
+        );
+    }
+}
+
+/// `"vault-release"`, or a list of records of which this version reads that one.
+fn read_record(reader: &mut Reader, node: &Node<'_>) {
+    let items = if node.as_text().is_some() {
+        vec![node.clone()]
+    } else {
+        reader.list(node, "a record or an array of them")
+    };
+    for item in items {
+        let Some(found) = reader.text(&item) else { continue };
+        if found != "vault-release" {
+            let what =
+                format!("found {found:?}, expected \"vault-release\", the record that this version reads");
+            reader.problem(&item.path, what);
+        }
+    }
+}
+
 fn read_endpoints(reader: &mut Reader, node: &Node<'_>) -> Vec<String> {
     let mut endpoints = Vec::new();
     for item in reader.list(node, "an array of websocket URLs") {
@@ -308,12 +340,14 @@ fn read_endpoints(reader: &mut Reader, node: &Node<'_>) -> Vec<String> {
     endpoints
 }
 
-const VAULT_KEYS: [&str; 6] = ["network", "account", "args", "env", "stop", "probation"];
+const NETWORK_KEYS: [&str; 6] = ["endpoints", "agreement", "record", "pallet", "genesis", "release_urls"];
+const VAULT_KEYS: [&str; 9] =
+    ["network", "account", "endpoints", "args", "env", "stop", "probation", "logs", "keep_releases"];
 
 fn read_vaults(
     reader: &mut Reader,
     root: &Fields<'_>,
-    networks: &BTreeMap<String, Network>,
+    networks: &mut BTreeMap<String, Network>,
 ) -> BTreeMap<String, Vault> {
     let mut vaults = BTreeMap::new();
     let Some(node) = root.required("vaults", reader, "an object with at least one vault") else {
@@ -346,9 +380,14 @@ fn read_vault(
     reader: &mut Reader,
     name: &str,
     node: &Node<'_>,
-    networks: &BTreeMap<String, Network>,
+    networks: &mut BTreeMap<String, Network>,
 ) -> Option<Vault> {
     let fields = reader.fields(node, &VAULT_KEYS);
+    unite_endpoints(reader, &fields, networks);
+    only(reader, &fields, "logs", "file");
+    if let Some(node) = fields.get("keep_releases") {
+        reader.number(node, 0..=0);
+    }
     let network = fields
         .required("network", reader, "the name of a network")
         .cloned()
@@ -373,6 +412,20 @@ fn read_vault(
         stop,
         probation,
     })
+}
+
+/// A vault may bring endpoints of its own: its network then has all of them.
+fn unite_endpoints(reader: &mut Reader, fields: &Fields<'_>, networks: &mut BTreeMap<String, Network>) {
+    let Some(node) = fields.get("endpoints") else { return };
+    let endpoints = read_endpoints(reader, node);
+    let network = fields.get("network").and_then(Node::as_text).and_then(|name| networks.get_mut(name));
+    if let Some(network) = network {
+        let new = endpoints
+            .into_iter()
+            .filter(|endpoint| !network.endpoints.contains(endpoint))
+            .collect::<Vec<_>>();
+        network.endpoints.extend(new);
+    }
 }
 
 fn read_network_name(
@@ -563,6 +616,24 @@ mod tests {
             problems.iter().any(|problem| problem.starts_with("vaults.v.account: is missing")),
             "{problems:?}"
         );
+    }
+
+    #[test]
+    fn a_vaults_own_endpoints_are_united_with_its_networks() {
+        let vault = r#"{"network": "dev", "args": [], "endpoints": ["ws://b", "ws://127.0.0.1:9944"]}"#;
+        let settings = read(&dev(vault)).expect("valid");
+        assert_eq!(settings.networks["dev"].endpoints, ["ws://127.0.0.1:9944", "ws://b"]);
+    }
+
+    #[test]
+    fn what_this_version_does_not_do_is_refused_and_not_ignored() {
+        let asked = |key: &str| read(&dev(&format!(r#"{{"network": "dev", "args": [], {key}}}"#)));
+        for does in [r#""logs": "file""#, r#""keep_releases": 0"#] {
+            assert!(asked(does).is_ok(), "{does} was refused");
+        }
+        for does_not in [r#""logs": "journald""#, r#""keep_releases": 2"#, r#""data_dir": "/d""#] {
+            assert_eq!(asked(does_not).expect_err(does_not).len(), 1);
+        }
     }
 
     #[test]
