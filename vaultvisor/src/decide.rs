@@ -350,6 +350,7 @@ impl Deciding<'_> {
             }
             // Rule 6: with nothing to go back to, start it again, ever more slowly, and never give up.
             None => {
+                self.prove_again(build);
                 let attempt = attempt + 1;
                 let length = self.policy.backoff(CRASH_BACKOFF_FIRST, CRASH_BACKOFF_MOST, attempt);
                 let wait = Wait::start(self.now.moment, length);
@@ -360,6 +361,15 @@ impl Deciding<'_> {
                 }
             }
         }
+    }
+
+    /// A file that was damaged on the disk is found and fetched anew while the start waits.
+    fn prove_again(&mut self, build: &Build) {
+        let checksum = build.checksum;
+        if self.state.target.as_ref().is_some_and(|target| target.binary_checksum == checksum) {
+            self.state.fetch = Fetch::Fetching { checksum, attempt: 0 };
+        }
+        self.actions.push(Action::Fetch(build.clone()));
     }
 
     fn reject(&mut self, build: &Build, reason: String) {
@@ -450,10 +460,6 @@ impl Deciding<'_> {
             return;
         }
         let attempt = match &self.state.fetch {
-            _ if self.state.is_stored(checksum) => {
-                self.state.fetch = Fetch::Ready { checksum };
-                return;
-            }
             Fetch::Fetching { checksum: wanted, .. } if *wanted == checksum => return,
             Fetch::Failed { checksum: wanted, wait, attempt } if *wanted == checksum => {
                 if !wait.is_over(self.now.moment) {
@@ -461,10 +467,14 @@ impl Deciding<'_> {
                 }
                 *attempt
             }
+            _ if self.state.is_stored(checksum) => {
+                self.state.fetch = Fetch::Ready { checksum };
+                return;
+            }
             _ => 0,
         };
         self.state.fetch = Fetch::Fetching { checksum, attempt };
-        self.actions.push(Action::Fetch(target));
+        self.actions.push(Action::Fetch(Build::from(&target)));
     }
 
     /// The chain's release, if it is allowed and in the store.

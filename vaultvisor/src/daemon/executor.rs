@@ -19,7 +19,7 @@ use crate::{
         monotonic_ns,
         protocol::{ExitStatus, Spec},
     },
-    release::{Checksum, GenesisHash, Release},
+    release::{Checksum, GenesisHash},
 };
 
 /// The vault that runs now.
@@ -54,7 +54,7 @@ impl Executor {
     /// Begins an action; its event comes when it is done. Only `Fetch` may be under way beside another.
     pub(super) fn carry_out(&self, action: Action) {
         match action {
-            Action::Fetch(release) => self.answer(fetch(self.shared.clone(), self.vault.clone(), release)),
+            Action::Fetch(build) => self.answer(fetch(self.shared.clone(), self.vault.clone(), build)),
             Action::Start(build) => self.start(build, None),
             Action::Switch { to } => self.start(to, self.current()),
             Action::Stop => {
@@ -155,10 +155,10 @@ impl Executor {
 }
 
 /// Puts a release's binary into the store.
-async fn fetch(shared: Arc<Shared>, vault: Arc<Vault>, release: Release) -> Event {
-    let checksum = release.binary_checksum;
+async fn fetch(shared: Arc<Shared>, vault: Arc<Vault>, build: Build) -> Event {
+    let checksum = build.checksum;
     let network = &shared.settings.networks[&vault.network];
-    let filling = Filling { version: &release.version, network: &network.name, checksum };
+    let filling = Filling { version: &build.version, network: &network.name, checksum };
     let urls: Result<Vec<Url>, _> = network.release_urls.iter().map(|url| url.fill(filling)).collect();
     let urls = match urls {
         Ok(urls) => urls,

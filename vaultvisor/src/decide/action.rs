@@ -1,13 +1,14 @@
 //! What is to be done: carried out by executors that hold no policy, each answered by one event.
 
 use super::state::Build;
-use crate::release::{Checksum, Release};
+use crate::release::Checksum;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Put a release's binary into the store. Answered by `Fetched` or `FetchFailed`.
-    Fetch(Release),
+    /// Put a release's binary into the store, or prove the one that is there again. Answered by `Fetched` or
+    /// `FetchFailed`.
+    Fetch(Build),
     /// Start a process where none runs. Answered by `Started`, `StartFailed` or `NotProvablyGone`.
     Start(Build),
     /// Stop the running process and start another in its place. Answered by `Started`, `StartFailed`,
