@@ -38,6 +38,7 @@
 //! | [`process`] | keepers, locks, processes and their ends |
 //! | [`daemon`] | wiring: tasks, executors, signals |
 //! | [`status`] | what people see |
+//! | [`error_chain`] | an error and its causes as one line |
 
 pub mod artifact;
 pub mod chain;
@@ -45,6 +46,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod decide;
+pub mod error_chain;
 pub mod journal;
 pub mod process;
 pub mod release;

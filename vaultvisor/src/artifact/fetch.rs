@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::{Store, StoreError, failed, url as release_url};
-use crate::release::Checksum;
+use crate::{error_chain::Chained, release::Checksum};
 
 /// The bounds of one download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +146,9 @@ impl Fetcher {
                 attempt.follow()
             }
         });
+        // The RPC client brings *ring*; a second TLS backend beside it would be one more to keep safe. Fails when
+        // that client was faster, which installed the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .user_agent(concat!("vaultvisor/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -167,7 +170,7 @@ impl Fetcher {
         let mut outcome = Ok(());
         for url in urls {
             if let Err(error) = &outcome {
-                tracing::warn!("{:#}; trying the next mirror", chain_of(error));
+                tracing::warn!("{}; trying the next mirror", Chained(error));
             }
             outcome = self.fetch_one(checksum, url).await;
             if outcome.is_ok() {
@@ -238,17 +241,6 @@ where
         Ok(result) => Ok(result?),
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
-}
-
-/// An error and its causes in one line.
-pub fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// One file on its way into the store.

@@ -23,9 +23,9 @@ use super::{
     ChainStatus, ChainView, SourceSettings,
     endpoints::RpcConnector,
     records::{Record, RecordError, Slots, StorageKey},
-    source::{Chained, Connect, Head, ReleaseSource, SourceError, SourceProblem},
+    source::{Connect, Head, ReleaseSource, SourceError, SourceProblem},
 };
-use crate::release::GenesisHash;
+use crate::{error_chain::Chained, release::GenesisHash};
 
 /// How long a connection may bring no newer finalized block before another endpoint is tried.
 ///

@@ -31,9 +31,11 @@ use super::{
     FinalizedBlock,
     endpoints::open_client,
     records::{Record, Slots, StorageKey},
-    source::Chained,
 };
-use crate::release::{Checksum, Version};
+use crate::{
+    error_chain::Chained,
+    release::{Checksum, Version},
+};
 
 type Client = subxt::client::OnlineClientAtBlockImpl<SubstrateConfig>;
 type AtBlock = OnlineClientAtBlock<SubstrateConfig>;

@@ -1,6 +1,6 @@
 //! What a source of finalized state can do, and how it can fail.
 
-use std::{error::Error, fmt, future::Future, time::Duration};
+use std::{error::Error, future::Future, time::Duration};
 
 use super::{
     FinalizedBlock,
@@ -124,19 +124,4 @@ impl SourceProblem {
 fn is_closed(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     use subxt::ext::jsonrpsee::core::client::Error as ClientError;
     matches!(error.downcast_ref::<ClientError>(), Some(ClientError::RestartNeeded(_)))
-}
-
-/// An error and its causes on one line, for the status and the log.
-pub(crate) struct Chained<'a>(pub(crate) &'a (dyn Error + 'static));
-
-impl fmt::Display for Chained<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }

@@ -11,9 +11,10 @@ use url::Url;
 
 use super::{Shared, home::vault_folder};
 use crate::{
-    artifact::{fetch::chain_of, url::Filling},
+    artifact::url::Filling,
     config::Vault,
     decide::{Action, Ending, Event, state::Build},
+    error_chain::Chained,
     process::{
         handle::{End, Prepared, RunningVault, StartError, Stopper},
         monotonic_ns,
@@ -148,7 +149,7 @@ impl Executor {
                     let removed: Vec<String> = removed.iter().map(ToString::to_string).collect();
                     tracing::info!(vault = name, removed = removed.join(" "), "removed old releases");
                 }
-                Err(error) => tracing::warn!(vault = name, "{}", chain_of(&error)),
+                Err(error) => tracing::warn!(vault = name, "{}", Chained(&error)),
             }
         });
     }
@@ -162,7 +163,7 @@ async fn fetch(shared: Arc<Shared>, vault: Arc<Vault>, build: Build) -> Event {
     let urls: Result<Vec<Url>, _> = network.release_urls.iter().map(|url| url.fill(filling)).collect();
     let urls = match urls {
         Ok(urls) => urls,
-        Err(error) => return Event::FetchFailed { checksum, reason: chain_of(&error) },
+        Err(error) => return Event::FetchFailed { checksum, reason: Chained(&error).to_string() },
     };
     // All vaults that want one checksum share one download: the second finds the file in the store.
     let turn = shared
@@ -182,7 +183,7 @@ async fn fetch(shared: Arc<Shared>, vault: Arc<Vault>, build: Build) -> Event {
     }
     match fetched {
         Ok(()) => Event::Fetched(checksum),
-        Err(error) => Event::FetchFailed { checksum, reason: chain_of(&error) },
+        Err(error) => Event::FetchFailed { checksum, reason: Chained(&error).to_string() },
     }
 }
 
@@ -202,7 +203,7 @@ impl Starting {
         let prepared = match Prepared::new(&self.shared.keeper, &self.spec, &self.vault.env).await {
             Ok(prepared) => prepared,
             Err(error) => {
-                let reason = chain_of(&error);
+                let reason = Chained(&error).to_string();
                 let old_runs = old.is_some_and(|old| old.end.borrow().is_none());
                 return Err(if old_runs {
                     Event::NotPrepared { build, reason }
@@ -228,7 +229,7 @@ impl Starting {
             Err(StartError::Failed(reason)) => Err(Event::StartFailed { build, reason }),
             Err(error) => {
                 let lock_is_held = matches!(error, StartError::Busy { .. });
-                Err(Event::NotProvablyGone { build, lock_is_held, reason: chain_of(&error) })
+                Err(Event::NotProvablyGone { build, lock_is_held, reason: Chained(&error).to_string() })
             }
         }
     }

@@ -9,9 +9,9 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use super::unix_secs;
 use crate::{
-    artifact::fetch::chain_of,
     chain::{ChainStatus, SourceSettings, follow::follow},
     config::Network,
+    error_chain::Chained,
     journal::{NetworkJournal, NetworkRecord},
 };
 
@@ -65,7 +65,7 @@ fn record_news(
         record.brings_news_after(old) || age_secs >= PROGRESS_EVERY.as_secs()
     });
     if is_news {
-        journal.store(&record).map_err(|error| chain_of(&error))?;
+        journal.store(&record).map_err(|error| Chained(&error).to_string())?;
         *recorded = Some(record);
     }
     Ok(())

@@ -9,6 +9,7 @@ use crate::{
     chain::ChainStatus,
     config::Vault,
     decide::{self, Action, Decision, Event, Policy, State, state::Phase},
+    error_chain::Chained,
     journal::{Recorded, VaultJournal},
     release::GenesisHash,
 };
@@ -119,7 +120,7 @@ impl VaultTask {
             match tokio::task::spawn_blocking(move || journal.store(&recorded)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => {
-                    let why = crate::artifact::fetch::chain_of(&error);
+                    let why = Chained(&error);
                     tracing::error!(vault = self.name, "{why}; nothing is decided until it can be");
                 }
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),

@@ -44,6 +44,7 @@ use super::{
 };
 use crate::{
     artifact::{BINARY_NAME, verify},
+    error_chain::Chained,
     journal::atomic_file,
 };
 
@@ -72,7 +73,7 @@ pub fn run(spec: Spec, vaultvisor: OwnedFd) -> io::Result<()> {
         Err(LockError::Busy { holder }) => return talk.say(&Report::Busy { holder }),
         Err(LockError::NotGone { what }) => return talk.say(&Report::NotGone { what }),
         Err(error @ LockError::File { .. }) => {
-            return talk.say(&Report::Failed { reason: crate::artifact::fetch::chain_of(&error) });
+            return talk.say(&Report::Failed { reason: Chained(&error).to_string() });
         }
     };
     talk.say(&Report::Locked)?;
