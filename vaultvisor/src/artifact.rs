@@ -151,7 +151,8 @@ impl Store {
         for entry in fs::read_dir(&self.partial).map_err(failed("list", &self.partial))? {
             let path = entry.map_err(failed("list", &self.partial))?.path();
             let checksum = path.file_name().and_then(|name| name.to_str()?.parse::<Checksum>().ok());
-            if !checksum.is_some_and(|checksum| fetching.contains(&checksum)) {
+            // A download may have begun since `fetching` was asked for; then its checksum is needed.
+            if !checksum.is_some_and(|checksum| fetching.contains(&checksum) || needed.contains(&checksum)) {
                 fs::remove_file(&path).map_err(failed("remove", &path))?;
             }
         }

@@ -59,7 +59,13 @@ pub fn decide(state: &State, event: &Event, now: Now, policy: &Policy) -> Decisi
 }
 
 /// When the next wait of a state is over: the moment for the next [`Event::Tick`].
-pub fn wake_at(state: &State) -> Option<Moment> {
+///
+/// `decided_at` is the moment of the decision that led to this state: what was over by then was settled by it,
+/// so only later moments count, and a wait that is over without effect makes nobody spin.
+pub fn wake_at(state: &State, decided_at: Moment) -> Option<Moment> {
+    if state.shutting_down {
+        return None;
+    }
     let process = match &state.process {
         Phase::Starting { wait, .. } | Phase::Blocked { wait, .. } => Some(wait.until),
         Phase::Running { probation: Some(probation), .. } => Some(probation.wait.until),
@@ -79,7 +85,7 @@ pub fn wake_at(state: &State) -> Option<Moment> {
         .filter(|target| Some(target.binary_checksum) != state.current_checksum())
         .and_then(|target| state.rejection_of(target.binary_checksum))
         .map(|rejection| rejection.wait.until);
-    [process, fetch, startup, rejection].into_iter().flatten().min()
+    [process, fetch, startup, rejection].into_iter().flatten().filter(|moment| *moment > decided_at).min()
 }
 
 impl State {
@@ -103,7 +109,10 @@ impl State {
 
     /// Whether a file is known to be in the store.
     fn is_stored(&self, checksum: Checksum) -> bool {
-        matches!(self.fetch, Fetch::Ready { checksum: ready } if ready == checksum)
+        if self.unproved == Some(checksum) {
+            return false;
+        }
+        matches!(self.fetch, Fetch::Ready { checksum: ready, .. } if ready == checksum)
             || self.last_known_good.as_ref().is_some_and(|good| good.checksum == checksum)
             || self.current_checksum() == Some(checksum)
     }
@@ -123,9 +132,13 @@ impl Deciding<'_> {
     fn take_in(&mut self, event: &Event) {
         match event {
             Event::Recovered { stored } => self.recovered(stored),
-            Event::Chain(view) => self.chain(view),
-            Event::ChainProblem(Some(text)) => self.problem(Concern::Chain, text.clone()),
-            Event::ChainProblem(None) => self.no_problem(Concern::Chain),
+            Event::Chain { view, problem } => {
+                let ignored = view.as_ref().and_then(|view| self.chain(view));
+                match ignored.or_else(|| problem.clone()) {
+                    Some(text) => self.problem(Concern::Chain, text),
+                    None => self.no_problem(Concern::Chain),
+                }
+            }
             Event::Fetched(checksum) => self.fetched(*checksum),
             Event::FetchFailed { checksum, reason } => self.fetch_failed(*checksum, reason),
             Event::Started { build, pid, downtime } => self.started(build, *pid, *downtime),
@@ -136,7 +149,7 @@ impl Deciding<'_> {
             }
             Event::Ended { pid, ending } => self.ended(*pid, *ending),
             Event::Tick => {}
-            Event::Shutdown => self.state.shutting_down = true,
+            Event::Shutdown => self.shutdown(),
         }
     }
 
@@ -154,7 +167,7 @@ impl Deciding<'_> {
         state.problems.retain(|problem| problem.concern != Concern::Chain);
         let target = state.target.as_ref().map(|target| target.binary_checksum);
         state.fetch = match target {
-            Some(checksum) if stored.contains(&checksum) => Fetch::Ready { checksum },
+            Some(checksum) if stored.contains(&checksum) => Fetch::Ready { checksum, attempt: 0 },
             _ => Fetch::Idle,
         };
         if let Some(good) = state.last_known_good.take_if(|good| !stored.contains(&good.checksum)) {
@@ -162,20 +175,20 @@ impl Deciding<'_> {
         }
     }
 
-    fn chain(&mut self, view: &ChainView) {
-        if let Some(why) = self.old_news(view) {
-            return self.problem(Concern::Chain, why);
+    /// Takes in a view, or answers why not.
+    fn chain(&mut self, view: &ChainView) -> Option<String> {
+        let ignored = self.old_news(view);
+        if ignored.is_some() {
+            return ignored;
         }
         self.state.startup_wait = None;
         let Some(release) = &view.current else {
-            if let Some(target) = &self.state.target {
-                let why = format!(
+            return self.state.target.as_ref().map(|target| {
+                format!(
                     "the chain states no release at block {}, but stated {} before; the vault stays as it is",
                     view.finalized.number, target.version
-                );
-                self.problem(Concern::Chain, why);
-            }
-            return;
+                )
+            });
         };
         if self.state.target.as_ref() != Some(release) {
             self.new_target(release.clone());
@@ -189,6 +202,7 @@ impl Deciding<'_> {
                 spec_version: view.spec_version,
             });
         }
+        None
     }
 
     /// Rule 8: why a view is older than what was acted on, or of another chain.
@@ -235,8 +249,13 @@ impl Deciding<'_> {
     }
 
     fn fetched(&mut self, checksum: Checksum) {
+        self.state.unproved.take_if(|unproved| *unproved == checksum);
         if self.state.target.as_ref().is_some_and(|target| target.binary_checksum == checksum) {
-            self.state.fetch = Fetch::Ready { checksum };
+            let attempt = match self.state.fetch {
+                Fetch::Fetching { checksum: wanted, attempt } if wanted == checksum => attempt,
+                _ => 0,
+            };
+            self.state.fetch = Fetch::Ready { checksum, attempt };
             self.no_problem(Concern::Fetch);
         }
     }
@@ -296,17 +315,33 @@ impl Deciding<'_> {
         self.failed(build, attempt, format!("release {build} could not be started: {reason}"));
     }
 
+    /// Not the release's fault, so no rejection: its file is proved or fetched again, ever more slowly, and
+    /// until then it does not count as stored.
     fn not_prepared(&mut self, build: &Build, reason: &str) {
+        let checksum = build.checksum;
+        let what = format!("release {build} could not be prepared: {reason}");
+        self.state.unproved = Some(checksum);
+        let is_target = self.state.target.as_ref().is_some_and(|target| target.binary_checksum == checksum);
+        if is_target {
+            let attempt = match self.state.fetch {
+                Fetch::Ready { checksum: ready, attempt } if ready == checksum => attempt,
+                _ => 0,
+            };
+            self.retry_fetch(checksum, attempt + 1);
+        } else {
+            self.actions.push(Action::Fetch(build.clone()));
+        }
         match std::mem::take(&mut self.state.process) {
+            Phase::Switching { from, from_ended: true, .. } => {
+                let end = format!("vault {}, pid {}, ended while {what}", from.build, from.pid);
+                self.failed(&from.build, 0, end);
+            }
             Phase::Switching { from, probation, .. } => {
                 self.state.process = Phase::Running { process: from, probation, attempt: 0 };
-                self.retry_fetch(build.checksum, 1);
-                self.problem(Concern::Fetch, format!("release {build} could not be prepared: {reason}"));
+                self.problem(Concern::Fetch, what);
             }
-            other => {
-                self.state.process = other;
-                self.start_failed(build, reason);
-            }
+            Phase::Launching { attempt, .. } => self.start_later(build, attempt, what),
+            _ => self.start_later(build, 0, what),
         }
     }
 
@@ -319,8 +354,10 @@ impl Deciding<'_> {
     }
 
     fn ended(&mut self, pid: u32, ending: Ending) {
-        match &self.state.process {
-            Phase::Stopping { .. } => self.state.process = Phase::Stopped,
+        match &mut self.state.process {
+            Phase::Stopping { process } if process.pid == pid => self.state.process = Phase::Stopped,
+            // The old process ends because it was told to, or by itself; the switch itself answers.
+            Phase::Switching { from, from_ended, .. } if from.pid == pid => *from_ended = true,
             Phase::Running { process, probation, attempt } if process.pid == pid => {
                 let build = process.build.clone();
                 let healthy = self.now.moment >= process.since.after(HEALTHY_STRETCH);
@@ -328,48 +365,41 @@ impl Deciding<'_> {
                 let when = if probation.is_some() { " on probation" } else { "" };
                 self.failed(&build, attempt, format!("vault {build}, pid {pid}, ended{when} with {ending}"));
             }
-            // During a switch the old process ends because it was told to; the switch itself answers.
             _ => {}
         }
     }
 
     /// A build would not start, or did not stay alive.
     fn failed(&mut self, build: &Build, attempt: u32, what: String) {
-        self.problem(Concern::Process, what.clone());
-        if self.state.shutting_down {
-            self.state.process = Phase::Stopped;
-            return;
-        }
         let good = self.state.last_known_good.clone().filter(|good| good.checksum != build.checksum);
         match good {
             // Rule 5: back to the release that proved itself, and this one rejected for a while.
-            Some(good) => {
+            Some(good) if !self.state.shutting_down => {
+                self.problem(Concern::Process, what.clone());
                 self.reject(build, what);
                 self.state.process = Phase::RollingBack { failed: build.clone(), to: good.clone() };
                 self.actions.push(Action::Start(good));
             }
             // Rule 6: with nothing to go back to, start it again, ever more slowly, and never give up.
-            None => {
-                self.prove_again(build);
-                let attempt = attempt + 1;
-                let length = self.policy.backoff(CRASH_BACKOFF_FIRST, CRASH_BACKOFF_MOST, attempt);
-                let wait = Wait::start(self.now.moment, length);
-                self.state.process = Phase::Starting { build: build.clone(), wait, attempt };
-                if attempt >= CRASH_LOOP {
-                    let text = format!("crash loop: {attempt} starts in a row did not last; newest: {what}");
-                    self.problem(Concern::Process, text);
-                }
-            }
+            _ => self.start_later(build, attempt, what),
         }
     }
 
-    /// A file that was damaged on the disk is found and fetched anew while the start waits.
-    fn prove_again(&mut self, build: &Build) {
-        let checksum = build.checksum;
-        if self.state.target.as_ref().is_some_and(|target| target.binary_checksum == checksum) {
-            self.state.fetch = Fetch::Fetching { checksum, attempt: 0 };
+    /// Starts a build again after its backoff.
+    fn start_later(&mut self, build: &Build, attempt: u32, what: String) {
+        if self.state.shutting_down {
+            self.state.process = Phase::Stopped;
+            return;
         }
-        self.actions.push(Action::Fetch(build.clone()));
+        let attempt = attempt + 1;
+        let length = self.policy.backoff(CRASH_BACKOFF_FIRST, CRASH_BACKOFF_MOST, attempt);
+        let wait = Wait::start(self.now.moment, length);
+        self.state.process = Phase::Starting { build: build.clone(), wait, attempt };
+        let text = match attempt {
+            ..CRASH_LOOP => what,
+            _ => format!("crash loop: {attempt} starts in a row did not last; newest: {what}"),
+        };
+        self.problem(Concern::Process, text);
     }
 
     fn reject(&mut self, build: &Build, reason: String) {
@@ -401,11 +431,22 @@ impl Deciding<'_> {
         self.settle_process();
     }
 
-    /// Rule 10: stop what runs, start nothing; what is being started is stopped once it runs.
+    fn shutdown(&mut self) {
+        let is_first = !std::mem::replace(&mut self.state.shutting_down, true);
+        let starting = matches!(
+            self.state.process,
+            Phase::Launching { .. } | Phase::Switching { .. } | Phase::RollingBack { .. }
+        );
+        if is_first && starting {
+            self.actions.push(Action::Stop);
+        }
+    }
+
+    /// Rule 10: stop what runs, start nothing; what is being started is given up, or stopped once it runs.
     fn settle_shutdown(&mut self) {
         match &self.state.process {
             Phase::Running { process, .. } => {
-                self.state.process = Phase::Stopping { build: process.build.clone() };
+                self.state.process = Phase::Stopping { process: process.clone() };
                 self.actions.push(Action::Stop);
             }
             Phase::Waiting | Phase::Starting { .. } | Phase::Blocked { .. } => {
@@ -468,7 +509,12 @@ impl Deciding<'_> {
                 *attempt
             }
             _ if self.state.is_stored(checksum) => {
-                self.state.fetch = Fetch::Ready { checksum };
+                self.state.fetch = match self.state.fetch {
+                    Fetch::Ready { checksum: ready, attempt } if ready == checksum => {
+                        Fetch::Ready { checksum, attempt }
+                    }
+                    _ => Fetch::Ready { checksum, attempt: 0 },
+                };
                 return;
             }
             _ => 0,
@@ -504,7 +550,8 @@ impl Deciding<'_> {
                 let (from, probation) = (process.clone(), probation.clone());
                 if let Some(to) = self.ready_target().filter(|to| to.checksum != from.build.checksum) {
                     self.report(format!("switching from {} to {to}", from.build));
-                    self.state.process = Phase::Switching { from, probation, to: to.clone() };
+                    self.state.process =
+                        Phase::Switching { from, probation, to: to.clone(), from_ended: false };
                     self.actions.push(Action::Switch { to });
                 }
             }

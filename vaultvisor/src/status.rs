@@ -284,7 +284,7 @@ fn why(state: &State, since: Option<Time>, now: crate::decide::Now) -> String {
             since.map_or_else(|| "healthy".to_owned(), |since| format!("healthy since {since}"))
         }
         Phase::RollingBack { failed, to } => format!("going back from {} to {}", failed.version, to.version),
-        Phase::Stopping { build } => format!("stopping {}", build.version),
+        Phase::Stopping { process } => format!("stopping {}", process.build.version),
         Phase::Stopped => "vaultvisor was told to end".to_owned(),
         Phase::Blocked { reason, wait, .. } => format!("{reason}; tried again at {}", at(*wait, now)),
     }

@@ -137,7 +137,7 @@ async fn stop_asks_with_the_configured_signal_and_waits_for_the_end() {
     let site = Site::new(&format!("trap 'echo asked; exit 7' INT; {WAITING}"));
     let vault = site.started().await;
     site.printed("up");
-    vault.stopper().expect("keeper").stop();
+    vault.stopper.stop();
     let (status, _) = vault.ended().await.expect("seen");
     assert_eq!(status, ExitStatus::Code(7));
     site.printed("asked");
@@ -150,7 +150,7 @@ async fn a_vault_that_ignores_the_signal_is_killed_after_its_grace_and_not_befor
     let vault = site.started().await;
     site.printed("up");
     let asked = Instant::now();
-    vault.stopper().expect("keeper").stop();
+    vault.stopper.stop();
     let (status, _) = vault.ended().await.expect("seen");
     assert_eq!(status, ExitStatus::Signal(9));
     assert!(asked.elapsed() >= Duration::from_millis(300), "{:?}", asked.elapsed());
@@ -163,7 +163,7 @@ async fn a_stopped_process_is_continued_so_that_it_can_end() {
     site.printed("up");
     let pid = rustix::process::Pid::from_raw(vault.vault.pid.cast_signed()).expect("pid");
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("stop");
-    vault.stopper().expect("keeper").stop();
+    vault.stopper.stop();
     assert_eq!(vault.ended().await.expect("seen").0, ExitStatus::Code(3));
 }
 
@@ -176,7 +176,7 @@ async fn stop_waits_for_grandchildren_in_sessions_of_their_own() {
     until("the child's whole line", || site.printed("child ").ends_with('\n'));
     let grandchild = process(site.printed("child ").trim().trim_start_matches("child "));
     assert!(!printed.is_empty() && grandchild.exists());
-    vault.stopper().expect("keeper").stop();
+    vault.stopper.stop();
     vault.ended().await.expect("seen");
     assert!(!grandchild.exists(), "reported as ended while {grandchild:?} is alive");
 }
@@ -199,10 +199,10 @@ async fn a_second_keeper_of_an_account_starts_nothing_and_names_the_first() {
     let StartError::Busy { holder } = refused else { panic!("{refused:?}") };
     assert!(holder.contains(&format!("vault={}", vault.vault.pid)), "{holder}");
     assert!(holder.contains(&format!("home={}", site.folder.path().display())), "{holder}");
-    vault.stopper().expect("keeper").stop();
+    vault.stopper.stop();
     vault.ended().await.expect("seen");
     let again = site.started().await;
-    again.stopper().expect("keeper").stop();
+    again.stopper.stop();
     again.ended().await.expect("seen");
 }
 
@@ -266,7 +266,7 @@ async fn a_vault_survives_its_vaultvisor_and_its_end_is_recorded() {
     let site = Site::new(&format!("trap 'exit 5' INT; {WAITING}"));
     let vault = site.started().await;
     site.printed("up");
-    let (stopper, process) = (vault.stopper().expect("keeper"), vault.vault);
+    let (stopper, process) = (vault.stopper.clone(), vault.vault);
     drop(vault);
     assert!(process.exists());
     until("run.json", || site.path("run.json").exists());

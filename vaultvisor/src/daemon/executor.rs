@@ -23,6 +23,9 @@ use crate::{
     release::{Checksum, GenesisHash},
 };
 
+/// Why a start did not come to its execution.
+const GIVEN_UP: &str = "vaultvisor was told to end";
+
 /// The vault that runs now.
 #[derive(Debug, Clone)]
 struct Current {
@@ -40,6 +43,8 @@ pub(super) struct Executor {
     pub(super) genesis: Option<GenesisHash>,
     events: mpsc::Sender<Event>,
     current: Arc<std::sync::Mutex<Option<Current>>>,
+    /// Set for good by `Stop`: what has not been executed then never is.
+    give_up: watch::Sender<bool>,
 }
 
 impl Executor {
@@ -49,7 +54,14 @@ impl Executor {
         genesis: Option<GenesisHash>,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        Self { shared, vault: Arc::new(vault), genesis, events, current: Arc::default() }
+        Self {
+            shared,
+            vault: Arc::new(vault),
+            genesis,
+            events,
+            current: Arc::default(),
+            give_up: watch::Sender::new(false),
+        }
     }
 
     /// Begins an action; its event comes when it is done. Only `Fetch` may be under way beside another.
@@ -59,6 +71,7 @@ impl Executor {
             Action::Start(build) => self.start(build, None),
             Action::Switch { to } => self.start(to, self.current()),
             Action::Stop => {
+                self.give_up.send_replace(true);
                 if let Some(current) = self.current() {
                     current.stopper.stop();
                 }
@@ -86,7 +99,13 @@ impl Executor {
             let reason = "the chain is not known yet, and the vault's lock is named after it".to_owned();
             return self.answer(async { Event::StartFailed { build, reason } });
         };
-        let starting = Starting { shared: self.shared.clone(), vault: self.vault.clone(), build, spec };
+        let starting = Starting {
+            shared: self.shared.clone(),
+            vault: self.vault.clone(),
+            build,
+            spec,
+            give_up: self.give_up.subscribe(),
+        };
         let (events, slot) = (self.events.clone(), self.current.clone());
         tokio::spawn(async move {
             let (started, running) = match starting.run(old).await {
@@ -94,20 +113,16 @@ impl Executor {
                 Err(event) => return events.send(event).await,
             };
             let (end_sender, end) = watch::channel(None);
-            match running.stopper() {
-                Ok(stopper) => {
-                    let current = Current { stopper: Arc::new(stopper), end };
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
-                }
-                // The keeper has ended already, and the end of its vault is reported next.
-                Err(error) => tracing::warn!(%error, "the keeper is gone"),
-            }
+            let current = Current { stopper: running.stopper.clone(), end };
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
             let pid = running.vault.pid;
-            // One task for both, so that the start is told before the end.
+            // One task for both, so that the start is told before the end; and the end is told before a switch
+            // that waits for it goes on, so that no answer of the switch overtakes it.
             events.send(started).await?;
             let end = running.ended().await;
+            events.send(Event::Ended { pid, ending: ending(end) }).await?;
             end_sender.send_replace(Some(end));
-            events.send(Event::Ended { pid, ending: ending(end) }).await
+            Ok(())
         });
     }
 
@@ -193,24 +208,22 @@ struct Starting {
     vault: Arc<Vault>,
     build: Build,
     spec: Spec,
+    give_up: watch::Receiver<bool>,
 }
 
 impl Starting {
     /// Ends with a vault that runs, or with the event that says why none does.
-    async fn run(self, old: Option<Current>) -> Result<(Event, RunningVault), Event> {
+    async fn run(mut self, old: Option<Current>) -> Result<(Event, RunningVault), Event> {
         let build = self.build;
+        let not_prepared = |build, reason| Err(Event::NotPrepared { build, reason });
         // Everything that can be done before is done while the old vault runs.
-        let prepared = match Prepared::new(&self.shared.keeper, &self.spec, &self.vault.env).await {
+        let prepared = tokio::select! {
+            prepared = Prepared::new(&self.shared.keeper, &self.spec, &self.vault.env) => prepared,
+            _ = self.give_up.wait_for(|give_up| *give_up) => return not_prepared(build, GIVEN_UP.to_owned()),
+        };
+        let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(error) => {
-                let reason = Chained(&error).to_string();
-                let old_runs = old.is_some_and(|old| old.end.borrow().is_none());
-                return Err(if old_runs {
-                    Event::NotPrepared { build, reason }
-                } else {
-                    Event::StartFailed { build, reason }
-                });
-            }
+            Err(error) => return not_prepared(build, Chained(&error).to_string()),
         };
         let old_ended_ns = match old {
             None => None,
@@ -220,6 +233,9 @@ impl Starting {
                 end.ok().and_then(|end| end.flatten()).map(|(_, at_ns)| at_ns)
             }
         };
+        if *self.give_up.borrow() {
+            return Err(Event::StartFailed { build, reason: GIVEN_UP.to_owned() });
+        }
         match prepared.start().await {
             Ok(running) => {
                 let nanos = |ended: u64| Duration::from_nanos(running.started_ns.saturating_sub(ended));

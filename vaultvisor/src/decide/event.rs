@@ -34,10 +34,13 @@ pub enum Event {
         /// Which of the wanted files are in the store.
         stored: Vec<Checksum>,
     },
-    /// The chain's newest finalized view.
-    Chain(Box<ChainView>),
-    /// What is wrong with the chain; `None` when it is well again.
-    ChainProblem(Option<String>),
+    /// What is known of the chain.
+    Chain {
+        /// The newest finalized view, if there ever was one.
+        view: Option<Box<ChainView>>,
+        /// What is wrong with the chain; `None` when it is well.
+        problem: Option<String>,
+    },
     /// A file is in the store, proved.
     Fetched(Checksum),
     /// A file could not be fetched, or what was fetched was refused.
@@ -63,7 +66,8 @@ pub enum Event {
         /// Why, for people.
         reason: String,
     },
-    /// The new process could not be prepared; the old one was not touched.
+    /// The new process could not be prepared: its file is damaged or gone, or the system lacks something.
+    /// Nothing was executed, and the process before it, if any, was not touched.
     NotPrepared {
         /// What should have been started.
         build: Build,

@@ -123,6 +123,8 @@ pub enum Phase {
         probation: Option<Probation>,
         /// What shall run.
         to: Build,
+        /// Whether the old process is known to have ended.
+        from_ended: bool,
     },
     /// A process runs.
     Running {
@@ -143,7 +145,7 @@ pub enum Phase {
     /// The process is being stopped for good.
     Stopping {
         /// What runs until it has stopped.
-        build: Build,
+        process: Running,
     },
     /// Stopped on purpose.
     Stopped,
@@ -187,6 +189,8 @@ pub enum Fetch {
     Ready {
         /// Its checksum.
         checksum: Checksum,
+        /// How often in a row it was there and could not be used.
+        attempt: u32,
     },
 }
 
@@ -263,6 +267,8 @@ pub struct State {
     pub seen: Option<Seen>,
     /// The release that last proved itself here.
     pub last_known_good: Option<Build>,
+    /// A file that is in the store by name, but was found damaged or gone when it was to be used.
+    pub unproved: Option<Checksum>,
     /// What failed here, newest last; bounded by [`super::policy::MAX_REJECTIONS`].
     pub rejected: Vec<Rejection>,
     /// The newest switch.
@@ -354,15 +360,14 @@ impl State {
         };
         match &self.process {
             Phase::Waiting | Phase::Stopped => {}
-            Phase::Starting { build, .. }
-            | Phase::Launching { build, .. }
-            | Phase::Stopping { build }
-            | Phase::Blocked { build, .. } => need(build.checksum),
+            Phase::Starting { build, .. } | Phase::Launching { build, .. } | Phase::Blocked { build, .. } => {
+                need(build.checksum)
+            }
             Phase::Switching { from, to, .. } => {
                 need(to.checksum);
                 need(from.build.checksum);
             }
-            Phase::Running { process, .. } => need(process.build.checksum),
+            Phase::Running { process, .. } | Phase::Stopping { process } => need(process.build.checksum),
             Phase::RollingBack { failed: _, to } => need(to.checksum),
         }
         self.target.iter().for_each(|target| need(target.binary_checksum));

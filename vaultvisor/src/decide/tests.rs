@@ -63,8 +63,7 @@ impl Driver {
 
     /// Lets time pass until the next wait is over, and ticks.
     fn tick(&mut self) -> Vec<Action> {
-        let wake = wake_at(&self.state).expect("something waits");
-        assert!(wake >= self.now.moment, "a wait that is over was left");
+        let wake = wake_at(&self.state, self.now.moment).expect("something waits");
         let left = Duration::from_millis(wake.0 - self.now.moment.0);
         self.pass(left);
         self.step(Event::Tick)
@@ -84,7 +83,11 @@ impl Driver {
     fn chain(&mut self, release: &Release) -> Vec<Action> {
         self.finalized += 1;
         let view = self.view(Some(release.clone()));
-        self.step(Event::Chain(Box::new(view)))
+        self.see(view)
+    }
+
+    fn see(&mut self, view: ChainView) -> Vec<Action> {
+        self.step(Event::Chain { view: Some(Box::new(view)), problem: None })
     }
 
     fn fetched(&mut self, release: &Release) -> Vec<Action> {
@@ -260,8 +263,7 @@ fn rule_6_a_crashed_vault_is_started_again_ever_more_slowly_and_never_given_up()
     let mut driver = Driver::running(&one());
     let mut waits = Vec::new();
     for crash in 1..=20 {
-        assert_eq!(driver.ended(), [fetch(&one())], "its file is proved again");
-        driver.fetched(&one());
+        assert_eq!(driver.ended(), []);
         let began = driver.now.moment;
         assert_eq!(driver.tick(), [Action::Start(Build::from(&one()))]);
         waits.push(driver.now.moment.0 - began.0);
@@ -320,16 +322,15 @@ fn rule_8_old_news_is_ignored_and_reported() {
     let running = driver.state.running().cloned();
     assert_eq!(driver.chain(&one()), [], "a lower sequence");
     assert!(driver.problem().contains("release 1") && driver.problem().contains("release 2"));
-    driver.step(Event::ChainProblem(None));
 
     driver.finalized = 3;
     let view = driver.view(Some(release(9, "9.0")));
-    assert_eq!(driver.step(Event::Chain(Box::new(view))), [], "an older block");
+    assert_eq!(driver.see(view), [], "an older block");
     assert!(driver.problem().contains("block 3"), "{}", driver.problem());
 
     driver.finalized = 1_000;
     let view = ChainView { genesis: GenesisHash([8; 32]), ..driver.view(Some(release(9, "9.0"))) };
-    assert_eq!(driver.step(Event::Chain(Box::new(view))), [], "another chain");
+    assert_eq!(driver.see(view), [], "another chain");
     assert!(driver.problem().contains("another chain"), "{}", driver.problem());
     assert_eq!((driver.state.running().cloned(), &driver.state.target), (running, &Some(two())));
 }
@@ -370,7 +371,7 @@ fn rule_8_a_chain_that_states_nothing_any_more_leaves_the_vault_alone() {
     let mut driver = Driver::running(&one());
     driver.finalized += 1;
     let view = driver.view(None);
-    assert_eq!(driver.step(Event::Chain(Box::new(view))), []);
+    assert_eq!(driver.see(view), []);
     assert_eq!(driver.state.name(), Name::Running);
     assert!(driver.problem().contains("states no release"), "{}", driver.problem());
 }
@@ -390,9 +391,13 @@ fn rule_10_shutdown_during_a_switch_stops_what_the_switch_started() {
     let mut driver = Driver::running(&one());
     driver.chain(&two());
     driver.fetched(&two());
-    assert_eq!(driver.step(Event::Shutdown), [], "the switch ends first");
-    assert_eq!(driver.ended(), [], "the old process ends as part of it");
-    assert_eq!(driver.started(&two()), [Action::Stop]);
+    assert_eq!(driver.step(Event::Shutdown), [Action::Stop], "what was not executed yet never is");
+    let old_pid = driver.next_pid;
+    assert_eq!(driver.ended(), [], "the old process ends as part of the switch");
+    assert_eq!(driver.started(&two()), [Action::Stop], "it was too late to give up");
+    let late = Event::Ended { pid: old_pid, ending: Ending::Code(0) };
+    driver.step(late);
+    assert_ne!(driver.state.process, Phase::Stopped, "the end of another process is not this one's");
     driver.ended();
     assert_eq!(driver.state.process, Phase::Stopped);
 }
@@ -454,6 +459,85 @@ fn a_new_release_that_cannot_be_prepared_leaves_the_old_process_untouched() {
 }
 
 #[test]
+fn a_file_that_cannot_be_prepared_again_and_again_is_tried_ever_more_slowly() {
+    // The release that proved itself is stated again while another is on probation, and its file is damaged.
+    let mut driver = Driver::running(&one());
+    driver.policy.probation = Duration::from_secs(100_000);
+    driver.chain(&two());
+    driver.fetched(&two());
+    driver.started(&two());
+    let back = Release { sequence: Some(3), ..one() };
+    let mut actions = driver.chain(&back);
+    let began = driver.now.moment;
+    for _ in 0..6 {
+        assert_eq!(actions, [switch_to(&back)]);
+        let failed = Event::NotPrepared { build: Build::from(&back), reason: "damaged".into() };
+        assert_eq!(driver.step(failed), [], "no pause");
+        assert_eq!(driver.build(), &Build::from(&two()));
+        assert_eq!(driver.tick(), [fetch(&back)]);
+        actions = driver.fetched(&back);
+    }
+    let waited = driver.now.moment.0 - began.0;
+    assert!(waited > 60_000, "six tries within {waited} ms");
+}
+
+#[test]
+fn a_damaged_file_of_the_running_release_is_fetched_anew_also_after_a_restart() {
+    let (mut driver, _) = Driver::recovered(Driver::running(&one()).state, &[one().binary_checksum]);
+    assert_eq!(driver.chain(&one()), [Action::Start(Build::from(&one()))]);
+    let failed = Event::NotPrepared { build: Build::from(&one()), reason: "changed".into() };
+    assert_eq!(driver.step(failed), []);
+    assert_eq!(driver.state.rejected, [], "not the release's fault");
+    let mut actions = Vec::new();
+    while !actions.contains(&fetch(&one())) {
+        actions = driver.tick();
+        if actions == [Action::Start(Build::from(&one()))] {
+            let failed = Event::NotPrepared { build: Build::from(&one()), reason: "changed".into() };
+            driver.step(failed);
+        }
+    }
+    driver.fetched(&one());
+    assert_eq!(driver.state.unproved, None);
+}
+
+#[test]
+fn a_damaged_file_behind_a_failed_release_is_fetched_anew() {
+    let mut driver = Driver::running(&one());
+    driver.chain(&two());
+    driver.fetched(&two());
+    driver.started(&two());
+    assert_eq!(driver.ended(), [Action::Start(Build::from(&one()))]);
+    let failed = Event::NotPrepared { build: Build::from(&one()), reason: "gone".into() };
+    assert_eq!(driver.step(failed), [fetch(&one())]);
+    assert_eq!(driver.state.name(), Name::Starting);
+    driver.fetched(&one());
+    assert_eq!(driver.tick(), [Action::Start(Build::from(&one()))]);
+}
+
+#[test]
+fn a_vault_that_ends_while_its_successor_cannot_be_prepared_is_started_again() {
+    let mut driver = Driver::running(&one());
+    driver.chain(&two());
+    driver.fetched(&two());
+    assert_eq!(driver.ended(), [], "the switch answers");
+    let failed = Event::NotPrepared { build: Build::from(&two()), reason: "no descriptors".into() };
+    driver.step(failed);
+    assert_eq!(driver.state.name(), Name::Starting, "and not `running` with a process that is gone");
+    assert_eq!(driver.tick(), [Action::Start(Build::from(&one()))]);
+}
+
+#[test]
+fn a_chain_problem_stands_until_the_chain_is_well_again() {
+    let mut driver = Driver::running(&two());
+    driver.chain(&one());
+    let reported = driver.state.clone();
+    driver.chain(&one());
+    assert_eq!(driver.state, reported, "an unchanged problem is not written again with every block");
+    driver.chain(&two());
+    assert_eq!(driver.problem(), "");
+}
+
+#[test]
 fn a_new_release_that_cannot_be_executed_is_rejected_and_the_old_one_comes_back() {
     let mut driver = Driver::running(&one());
     driver.chain(&two());
@@ -470,7 +554,7 @@ fn a_wait_that_is_over_is_never_left_behind() {
     let mut driver = Driver::running(&one());
     driver.chain(&two());
     for _ in 0..200 {
-        let actions = match wake_at(&driver.state) {
+        let actions = match wake_at(&driver.state, driver.now.moment) {
             Some(_) => driver.tick(),
             None => driver.ended(),
         };
@@ -478,7 +562,7 @@ fn a_wait_that_is_over_is_never_left_behind() {
         for answer in answers {
             driver.step(answer);
         }
-        if let Some(wake) = wake_at(&driver.state) {
+        if let Some(wake) = wake_at(&driver.state, driver.now.moment) {
             assert!(wake > driver.now.moment, "{:?}", driver.state);
         }
     }

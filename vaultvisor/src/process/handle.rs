@@ -9,6 +9,7 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
     time::Duration,
 };
 
@@ -87,6 +88,10 @@ pub fn find_keeper() -> Result<PathBuf, PrepareError> {
 #[derive(Debug)]
 pub struct Prepared {
     keeper: Child,
+    /// Opened before anything is executed, so that nothing ever runs that could not be stopped.
+    stopper: Stopper,
+    /// How long the keeper may take to end when it is told to: the vault's grace, and what it leaves behind.
+    end_timeout: Duration,
     reports: Reports,
 }
 
@@ -138,7 +143,10 @@ impl Prepared {
             .spawn()
             .map_err(spawn_failed)?;
         let socket = UnixStream::from_std(ours).map_err(spawn_failed)?;
-        let mut prepared = Self { keeper: child, reports: Reports(BufReader::new(socket)) };
+        let stopper = Stopper::of(&child).map_err(spawn_failed)?;
+        let end_timeout = spec.grace() + START_TIMEOUT;
+        let mut prepared =
+            Self { keeper: child, stopper, end_timeout, reports: Reports(BufReader::new(socket)) };
         match prepared.reports.next_within(PREPARE_TIMEOUT).await {
             Ok(Report::Ready) => Ok(prepared),
             Ok(Report::Failed { reason }) => Err(PrepareError::Refused(reason)),
@@ -158,22 +166,30 @@ impl Prepared {
         }
         match self.next().await? {
             Report::Started { vault, at_ns } => {
-                let keeper_pid = self.keeper.id().unwrap_or_default();
-                Ok(RunningVault {
-                    keeper: self.keeper,
-                    reports: self.reports,
-                    keeper_pid,
-                    vault,
-                    started_ns: at_ns,
-                })
+                let Self { keeper, stopper, reports, .. } = self;
+                Ok(RunningVault { keeper, stopper: Arc::new(stopper), reports, vault, started_ns: at_ns })
             }
             other => Err(refusal(other)),
         }
     }
 
+    /// The next report. After `G` the keeper executes whatever we do, so one that is silent is told to stop,
+    /// and only its own end proves that it started nothing that still runs.
     async fn next(&mut self) -> Result<Report, StartError> {
-        let report = self.reports.next_within(START_TIMEOUT).await;
-        report.map_err(|why| StartError::Failed(format!("the keeper failed: {why}")))
+        let why = match self.reports.next_within(START_TIMEOUT).await {
+            Ok(report) => return Ok(report),
+            Err(why) => why,
+        };
+        self.stopper.stop();
+        match tokio::time::timeout(self.end_timeout, self.keeper.wait()).await {
+            Ok(Ok(_)) => Err(StartError::Failed(format!("the keeper failed: {why}"))),
+            _ => {
+                let pid = self.keeper.id().unwrap_or_default();
+                let what =
+                    format!("keeper {pid} is silent ({why}) and does not end: it may still start the vault");
+                Err(StartError::NotGone { what })
+            }
+        }
     }
 }
 
@@ -191,7 +207,8 @@ fn refusal(report: Report) -> StartError {
 pub struct RunningVault {
     keeper: Child,
     reports: Reports,
-    keeper_pid: u32,
+    /// What asks the vault's keeper to stop it.
+    pub stopper: Arc<Stopper>,
     /// The vault's process.
     pub vault: ProcessId,
     /// When it was executed, on [`super::monotonic_ns`].
@@ -202,14 +219,6 @@ pub struct RunningVault {
 pub type End = Option<(ExitStatus, u64)>;
 
 impl RunningVault {
-    /// What asks this vault's keeper to stop it.
-    pub fn stopper(&self) -> io::Result<Stopper> {
-        let pid = i32::try_from(self.keeper_pid).ok().and_then(rustix::process::Pid::from_raw);
-        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-        // The keeper is our child and was not waited for, so this is it and no later process.
-        Ok(Stopper { keeper: pidfd_open(pid, PidfdFlags::empty())? })
-    }
-
     /// Waits until the vault and all that it started has ended.
     pub async fn ended(mut self) -> End {
         let end = loop {
@@ -236,6 +245,12 @@ pub struct Stopper {
 }
 
 impl Stopper {
+    fn of(keeper: &Child) -> io::Result<Self> {
+        let pid = keeper.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+        // Our child, and nobody waited for it yet: so this is it, and no later process with its pid.
+        Ok(Self { keeper: pidfd_open(pid.ok_or(io::ErrorKind::NotFound)?, PidfdFlags::empty())? })
+    }
+
     /// Asks. Asked twice it changes nothing, and a keeper that has ended needs no asking.
     pub fn stop(&self) {
         if let Err(error) = pidfd_send_signal(&self.keeper, Signal::TERM)

@@ -52,9 +52,11 @@ use crate::{
 /// terminals and mean vaultvisor, not a keeper.
 const SIGNALS: [Signal; 5] = [Signal::CHILD, Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT];
 
-/// Runs a keeper to its end. The error is one of the talk with vaultvisor, or of the system; everything
+/// Runs a keeper to its end, on the socket that is its standard input. The error is one of the talk with vaultvisor, or of the system; everything
 /// about the vault is reported.
-pub fn run(spec: Spec, vaultvisor: OwnedFd) -> io::Result<()> {
+pub fn run(spec: Spec) -> io::Result<()> {
+    raw::close_inherited()?;
+    let vaultvisor = io::stdin().as_fd().try_clone_to_owned()?;
     // Its own session: what a terminal sends to vaultvisor's group is not meant for a vault. Fails only for
     // a process that leads its group already, which one that was started by another never does.
     let _ = rustix::process::setsid();

@@ -126,6 +126,8 @@ pub(super) fn read_signals(signals: &[Signal]) -> io::Result<OwnedFd> {
     // SAFETY: `mask` is initialised by `sigemptyset` before it is read; the descriptor that `signalfd`
     // returns is new and owned by nobody else.
     unsafe {
+        // Whoever starts us with SIGCHLD ignored would have the kernel reap our children without a word.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
         let mut mask: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut mask);
         for signal in signals {
@@ -138,6 +140,22 @@ pub(super) fn read_signals(signals: &[Signal]) -> io::Result<OwnedFd> {
             -1 => Err(io::Error::last_os_error()),
             descriptor => Ok(OwnedFd::from_raw_fd(descriptor)),
         }
+    }
+}
+
+/// Closes everything but standard input, output and error: what whoever started vaultvisor left open would
+/// otherwise stay open for as long as the vault lives.
+pub(super) fn close_inherited() -> io::Result<()> {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: called first in the keeper's life, when nothing in this process has opened a descriptor yet that
+    // anything could still use.
+    match unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) } {
+        0 => Ok(()),
+        _ => match io::Error::last_os_error() {
+            // Linux before 5.9: what was left open stays open, as it does in most programs.
+            error if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+            error => Err(error),
+        },
     }
 }
 
