@@ -28,6 +28,8 @@ pub struct VaultStatus {
     pub running: Option<Running>,
     /// What the chain states.
     pub target: Option<Target>,
+    /// What failed here.
+    pub rejected: Vec<Rejected>,
     /// What is known of the chain.
     pub chain: Option<Chain>,
     /// The switch that led to what runs.
@@ -58,6 +60,21 @@ pub struct Target {
     pub checksum: String,
     /// Which statement of the chain it is.
     pub sequence: Option<u64>,
+}
+
+/// A release that failed here.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Rejected {
+    /// Its version.
+    pub version: String,
+    /// Its checksum.
+    pub checksum: String,
+    /// Why.
+    pub reason: String,
+    /// How often it failed.
+    pub attempts: u64,
+    /// When it is tried again.
+    pub retry_at: String,
 }
 
 /// What is known of a chain.

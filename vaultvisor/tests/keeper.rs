@@ -133,6 +133,24 @@ async fn a_vault_gets_its_arguments_a_small_environment_and_the_name_of_its_file
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_vault_inherits_its_lock_and_nothing_that_others_left_open() {
+    let site = Site::new("for fd in /proc/$$/fd/*; do readlink $fd; done; echo end");
+    // Not close-on-exec, as a shell's redirections are.
+    let left_open = rustix::io::dup(fs::File::create(site.path("left-open")).expect("file")).expect("dup");
+    site.started().await.ended().await.expect("seen");
+    drop(left_open);
+    let printed = site.printed("end");
+    assert!(printed.contains("account.lock"), "{printed}");
+    // The three standard ones, the lock, and at most one of the shell's own.
+    let open: Vec<&str> =
+        printed.lines().filter(|line| line.starts_with('/') && !line.ends_with("/fd")).collect();
+    assert!(
+        open.iter().all(|path| ["null", "vault.log", "account.lock"].iter().any(|end| path.ends_with(end))),
+        "{open:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stop_asks_with_the_configured_signal_and_waits_for_the_end() {
     let site = Site::new(&format!("trap 'echo asked; exit 7' INT; {WAITING}"));
     let vault = site.started().await;

@@ -4,10 +4,13 @@
 //! `cargo test --workspace --test journeys update::`.
 
 mod cli;
+mod damaged_store;
 mod dev_chain;
+mod fallback;
 mod fresh_start;
 mod real_daemon;
 mod release_while_away;
+mod two_vaultvisors;
 mod unfinalized_release;
 mod update;
 mod vault_crash;

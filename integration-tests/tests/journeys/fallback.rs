@@ -1,0 +1,44 @@
+//! T06: a new release that does not run.
+
+use std::path::Path;
+
+use integration_tests::{journey::Journey, ledger, operator::NETWORK, releases::Release};
+
+#[tokio::test]
+async fn t06_a_release_that_exits_at_once_is_rejected_and_the_old_one_comes_back() {
+    comes_back_from(Release::of(Path::new("/bin/false"), "2.0.0"), "exit code 1").await;
+}
+
+#[tokio::test]
+async fn t06_a_file_that_is_no_program_is_rejected_and_the_old_one_comes_back() {
+    let text = b"#!/bin/sh\nexec sleep 1000\n".to_vec();
+    comes_back_from(Release::from_bytes("2.0.0", text), "cannot execute").await;
+}
+
+async fn comes_back_from(bad: Release, reason: &str) {
+    let journey = Journey::begin().await;
+    let operator = &journey.operator;
+    let good = journey.release("1.0.0").await;
+    let _daemon = operator.run();
+    let before = operator.running(&good).await;
+
+    journey.server.offer(&bad, NETWORK);
+    journey.state(&bad).await;
+    let vault = operator
+        .vault_where("the return to the old release", |vault| {
+            !vault.rejected.is_empty() && vault.state == "running"
+        })
+        .await;
+
+    let running = vault.running.expect("the state is running");
+    assert_eq!(running.checksum, good.checksum);
+    assert_ne!(running.pid, before.pid, "the old process was stopped for the switch");
+    let rejected = &vault.rejected[0];
+    assert_eq!((rejected.checksum.as_str(), rejected.attempts), (bad.checksum.as_str(), 1));
+    assert!(rejected.reason.contains(reason), "{}", rejected.reason);
+    assert!(vault.problem.is_some_and(|problem| problem.contains("2.0.0")));
+    assert_eq!(vault.target.map(|target| target.checksum), Some(bad.checksum), "the chain still says so");
+    let lives = operator.lives();
+    assert_eq!(ledger::never_two(&lives), Ok(()));
+    assert_eq!(lives.len(), 2);
+}
