@@ -359,6 +359,13 @@ mod tests {
             .env(MARKER, "marker-d")
             .spawn()
             .expect("a process");
+        // `spawn` returns in the middle of the execution, a moment before the kernel shows an environment.
+        let environment = format!("/proc/{}/environ", marked.id());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while fs::read(&environment).expect("it runs").is_empty() {
+            assert!(Instant::now() < deadline, "no environment");
+            std::thread::yield_now();
+        }
         let refused = AccountLock::take(&lock_path(&folder), "marker-d");
         marked.kill().expect("kill");
         marked.wait().expect("wait");
