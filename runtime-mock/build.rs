@@ -15,14 +15,18 @@ fn main() {
 /// A WebAssembly build of this crate.
 #[cfg(feature = "std")]
 struct Runtime {
-    /// The file in `OUT_DIR` that `src/lib.rs` includes.
+    /// The file in `OUT_DIR` that our sources include. The WebAssembly is named after it: no two may have the same.
     file: &'static str,
     /// The features of this crate that make the difference.
     features: &'static [&'static str],
 }
 
 #[cfg(feature = "std")]
-const RUNTIMES: &[Runtime] = &[Runtime { file: "wasm_binary.rs", features: &[] }];
+const RUNTIMES: &[Runtime] = &[
+    Runtime { file: "wasm_binary.rs", features: &[] },
+    Runtime { file: "wasm_binary_upgraded.rs", features: &["upgraded"] },
+    Runtime { file: "wasm_binary_moved.rs", features: &["moved"] },
+];
 
 #[cfg(feature = "std")]
 impl Runtime {

@@ -1,5 +1,8 @@
 //! What each pallet is told.
 
+#[cfg(feature = "moved")]
+mod moved;
+
 use frame_support::{
     derive_impl, parameter_types,
     traits::{ConstBool, ConstU128, ConstU32, ConstU64, ConstU8, VariantCountOf},
@@ -150,6 +153,7 @@ impl pallet_preimage::Config for Runtime {
 }
 
 impl pallet_vault_release::Config for Runtime {
+    type CancelOrigin = EnsureRoot<AccountId>;
     type MaxArtifactNameLength = ConstU32<64>;
     type MaxArtifacts = ConstU32<16>;
     type MaxVersionLength = ConstU32<64>;

@@ -6,7 +6,8 @@
 //!
 //! - `configs`: what each pallet is told,
 //! - [`genesis`]: how the chain starts,
-//! - [`apis`]: what nodes may ask the runtime.
+//! - [`apis`]: what nodes may ask the runtime,
+//! - [`upgrades`]: later runtimes, as WebAssembly, to which a chain of this one can be upgraded.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 #![allow(
@@ -21,11 +22,18 @@ extern crate alloc;
 #[cfg(feature = "std")]
 include!(concat!(env!("OUT_DIR"), "/wasm_binary.rs"));
 
+// First, since what it defines are macros, which are known only after it.
+#[cfg(feature = "runtime-benchmarks")]
+#[macro_use]
+mod benchmarks;
+
 pub mod apis;
 mod configs;
 pub mod genesis;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "std")]
+pub mod upgrades;
 
 // `impl_opaque_keys!` expects `Vec` in scope.
 use alloc::{borrow::Cow, vec::Vec};
@@ -90,66 +98,108 @@ impl_opaque_keys! {
     }
 }
 
-/// What this runtime is and which of its kind.
-#[sp_version::runtime_version]
-pub const VERSION: RuntimeVersion = RuntimeVersion {
-    spec_name: Cow::Borrowed("vaultvisor-mock"),
-    impl_name: Cow::Borrowed("vaultvisor-mock"),
-    authoring_version: 1,
+/// Defines a runtime of this kind, by that in which the kind differs: the `spec_version` and some of the pallets.
+///
+/// A macro around those that define a runtime, because they read what they are given before any `cfg` inside it is
+/// evaluated: two pallets with one index are refused even if no build has both, and a version has to be a literal.
+macro_rules! runtime {
+    (spec_version: $spec_version:tt, pallets: { $($pallets:tt)* }) => {
+        /// What this runtime is and which of its kind.
+        #[sp_version::runtime_version]
+        pub const VERSION: RuntimeVersion = RuntimeVersion {
+            spec_name: Cow::Borrowed("vaultvisor-mock"),
+            impl_name: Cow::Borrowed("vaultvisor-mock"),
+            authoring_version: 1,
+            spec_version: $spec_version,
+            impl_version: 1,
+            apis: apis::RUNTIME_API_VERSIONS,
+            transaction_version: 1,
+            system_version: 1,
+        };
+
+        // The indices are explicit because clients see them: a later runtime moves pallets on purpose, never
+        // by reordering lines.
+        #[frame_support::runtime]
+        mod runtime {
+            /// The runtime.
+            #[runtime::runtime]
+            #[runtime::derive(
+                RuntimeCall,
+                RuntimeEvent,
+                RuntimeError,
+                RuntimeOrigin,
+                RuntimeFreezeReason,
+                RuntimeHoldReason,
+                RuntimeSlashReason,
+                RuntimeLockId,
+                RuntimeTask,
+                RuntimeViewFunction
+            )]
+            pub struct Runtime;
+
+            #[runtime::pallet_index(0)]
+            pub type System = frame_system;
+
+            #[runtime::pallet_index(1)]
+            pub type Timestamp = pallet_timestamp;
+
+            #[runtime::pallet_index(2)]
+            pub type Aura = pallet_aura;
+
+            #[runtime::pallet_index(3)]
+            pub type Grandpa = pallet_grandpa;
+
+            #[runtime::pallet_index(4)]
+            pub type Balances = pallet_balances;
+
+            #[runtime::pallet_index(5)]
+            pub type TransactionPayment = pallet_transaction_payment;
+
+            #[runtime::pallet_index(6)]
+            pub type Sudo = pallet_sudo;
+
+            #[runtime::pallet_index(7)]
+            pub type Utility = pallet_utility;
+
+            #[runtime::pallet_index(8)]
+            pub type Preimage = pallet_preimage;
+
+            $($pallets)*
+        }
+    };
+}
+
+#[cfg(not(any(feature = "upgraded", feature = "moved")))]
+runtime! {
     spec_version: 1,
-    impl_version: 1,
-    apis: apis::RUNTIME_API_VERSIONS,
-    transaction_version: 1,
-    system_version: 1,
-};
+    pallets: {
+        #[runtime::pallet_index(9)]
+        pub type VaultRelease = pallet_vault_release;
+    }
+}
 
-// The indices are explicit because clients see them: a later runtime moves pallets on purpose, never
-// by reordering lines.
-#[frame_support::runtime]
-mod runtime {
-    /// The runtime.
-    #[runtime::runtime]
-    #[runtime::derive(
-        RuntimeCall,
-        RuntimeEvent,
-        RuntimeError,
-        RuntimeOrigin,
-        RuntimeFreezeReason,
-        RuntimeHoldReason,
-        RuntimeSlashReason,
-        RuntimeLockId,
-        RuntimeTask,
-        RuntimeViewFunction
-    )]
-    pub struct Runtime;
+// The next runtime: the same again.
+#[cfg(all(feature = "upgraded", not(feature = "moved")))]
+runtime! {
+    spec_version: 2,
+    pallets: {
+        #[runtime::pallet_index(9)]
+        pub type VaultRelease = pallet_vault_release;
+    }
+}
 
-    #[runtime::pallet_index(0)]
-    pub type System = frame_system;
+// The one after it: where the pallet was is another, and it has moved behind them.
+#[cfg(feature = "moved")]
+runtime! {
+    spec_version: 3,
+    pallets: {
+        #[runtime::pallet_index(9)]
+        pub type Council = pallet_collective::Pallet<Runtime, Instance1>;
 
-    #[runtime::pallet_index(1)]
-    pub type Timestamp = pallet_timestamp;
+        #[runtime::pallet_index(10)]
+        pub type TechnicalCommittee = pallet_collective::Pallet<Runtime, Instance2>;
 
-    #[runtime::pallet_index(2)]
-    pub type Aura = pallet_aura;
-
-    #[runtime::pallet_index(3)]
-    pub type Grandpa = pallet_grandpa;
-
-    #[runtime::pallet_index(4)]
-    pub type Balances = pallet_balances;
-
-    #[runtime::pallet_index(5)]
-    pub type TransactionPayment = pallet_transaction_payment;
-
-    #[runtime::pallet_index(6)]
-    pub type Sudo = pallet_sudo;
-
-    #[runtime::pallet_index(7)]
-    pub type Utility = pallet_utility;
-
-    #[runtime::pallet_index(8)]
-    pub type Preimage = pallet_preimage;
-
-    #[runtime::pallet_index(9)]
-    pub type VaultRelease = pallet_vault_release;
+        #[runtime::pallet_index(42)]
+        pub type VaultRelease = pallet_vault_release;
+    }
 }

@@ -60,6 +60,33 @@ pub struct Release<T: Config> {
     pub artifacts: Artifacts<T>,
 }
 
+/// A release that a coming runtime upgrade will put in force.
+///
+/// The encoding is frozen like that of [`Release`]. Without a `sequence`: it is counted when it
+/// becomes a statement.
+#[derive(
+    CloneNoBound,
+    PartialEqNoBound,
+    EqNoBound,
+    DebugNoBound,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
+    TypeInfo,
+)]
+#[scale_info(skip_type_params(T))]
+pub struct Pending<T: Config> {
+    /// The tag under which the release is published. Never empty, see [`Version`].
+    pub version: VersionBytes<T>,
+    /// SHA-256 of the binary for `x86_64-unknown-linux-gnu`.
+    pub binary_checksum: Checksum,
+    /// Further files that belong to the release.
+    pub artifacts: Artifacts<T>,
+    /// The first runtime, by `spec_version`, that this release is for.
+    pub spec_version: u32,
+}
+
 /// Bytes that may name a release, see [`Version::parse`].
 ///
 /// Only for use inside the pallet: where a function asks for it, nobody can forget the check.
@@ -77,16 +104,49 @@ impl<T: Config> Version<T> {
     ///
     /// [`InvalidVersion`] when `bytes` is anything else.
     pub fn parse(bytes: VersionBytes<T>) -> Result<Self, InvalidVersion> {
-        let starts_well = bytes.first().is_some_and(u8::is_ascii_alphanumeric);
-        let only_known = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b".+_-".contains(byte));
-        let climbs = bytes.windows(2).any(|pair| pair == b"..");
-        if starts_well && only_known && !climbs { Ok(Self(bytes)) } else { Err(InvalidVersion) }
+        let inner = |byte: &u8| byte.is_ascii_alphanumeric() || b".+_-".contains(byte);
+        if is_name(&bytes, u8::is_ascii_alphanumeric, inner) { Ok(Self(bytes)) } else { Err(InvalidVersion) }
     }
 
     /// The bytes, for storage and events.
     pub fn into_bytes(self) -> VersionBytes<T> {
         self.0
     }
+}
+
+/// Bytes that may name a file of a release, see [`ArtifactName::parse`].
+///
+/// Like [`Version`], for use inside the pallet.
+#[derive(CloneNoBound, PartialEqNoBound, EqNoBound, DebugNoBound)]
+pub struct ArtifactName<T: Config>(ArtifactNameBytes<T>);
+
+impl<T: Config> ArtifactName<T> {
+    /// Accepts names such as `args-migration` or `binary-aarch64-unknown-linux-gnu`: a lower-case
+    /// ASCII letter or a digit, then lower-case ASCII letters, digits, `.`, `_` and `-`, without two
+    /// dots in a row.
+    ///
+    /// Stricter than [`Version::parse`], since these are names that we choose: no two of them differ
+    /// in case only.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidArtifactName`] when `bytes` is anything else.
+    pub fn parse(bytes: ArtifactNameBytes<T>) -> Result<Self, InvalidArtifactName> {
+        let first = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let inner = |byte: &u8| first(byte) || b"._-".contains(byte);
+        if is_name(&bytes, first, inner) { Ok(Self(bytes)) } else { Err(InvalidArtifactName) }
+    }
+
+    /// The bytes, for storage and events.
+    pub fn into_bytes(self) -> ArtifactNameBytes<T> {
+        self.0
+    }
+}
+
+/// What all names have in common: they are not empty and can't climb a path.
+fn is_name(bytes: &[u8], first: impl Fn(&u8) -> bool, inner: impl Fn(&u8) -> bool) -> bool {
+    let climbs = bytes.windows(2).any(|pair| pair == b"..");
+    bytes.first().is_some_and(first) && bytes.iter().all(inner) && !climbs
 }
 
 /// The bytes can't be a version.
@@ -101,6 +161,10 @@ impl fmt::Display for InvalidVersion {
         )
     }
 }
+
+/// The bytes can't be the name of an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidArtifactName;
 
 /// The first release, as a chain specification writes it.
 ///

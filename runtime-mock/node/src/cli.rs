@@ -3,9 +3,13 @@
 use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Parser, Subcommand};
+use runtime_mock::upgrades::Upgrade;
 use sc_service::config::MultiaddrWithPeerId;
 
-use crate::chain_spec::{ChainOptions, Engine};
+use crate::{
+    chain_spec::{ChainOptions, Engine},
+    export_runtime,
+};
 
 /// A local development chain with pallet-vault-release: Alice is its only authority and its sudo
 /// account.
@@ -49,6 +53,17 @@ pub(crate) enum Command {
         /// may be repeated
         #[arg(long = "boot-node", value_name = "MULTIADDR")]
         boot_nodes: Vec<MultiaddrWithPeerId>,
+    },
+    /// Write a later runtime as WebAssembly, to upgrade a chain to it with sudo and set_code
+    #[command(after_help = export_runtime::list())]
+    ExportRuntime {
+        /// Which one: its name or its spec_version
+        #[arg(value_parser = export_runtime::parse)]
+        runtime: &'static Upgrade,
+
+        /// Write into this file instead of to stdout
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
 }
 

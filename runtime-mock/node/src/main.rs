@@ -8,6 +8,7 @@
 //! - [`cli`]: what can be asked for,
 //! - [`home`]: where the chain's files lie,
 //! - [`chain_spec`]: how a chain starts and stays the same chain,
+//! - [`export_runtime`]: later runtimes, to upgrade it to,
 //! - [`configuration`] and [`service`]: the node,
 //! - [`engine`]: who makes its blocks and finalizes them,
 //! - [`finality`]: how finality is held back,
@@ -27,6 +28,7 @@ mod cli;
 mod clock;
 mod configuration;
 mod engine;
+mod export_runtime;
 mod finality;
 mod home;
 mod ready;
@@ -66,6 +68,9 @@ fn main() -> ExitCode {
     let be_quiet = log_to_stderr();
     let done = match &cli.command {
         Some(Command::ExportChainSpec { boot_nodes }) => export_chain_spec(&cli, boot_nodes),
+        Some(Command::ExportRuntime { runtime, output }) => {
+            export_runtime::export(runtime, output.as_deref()).map_err(anyhow::Error::from)
+        }
         None => run(&cli, be_quiet),
     };
     match done {

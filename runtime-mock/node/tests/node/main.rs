@@ -273,3 +273,26 @@ async fn an_exported_specification_is_that_of_the_chain() {
     let running: Value = chain.call("dev_chainSpec", rpc_params![]).await;
     assert_eq!(exported["genesis"], running["genesis"]);
 }
+
+#[test]
+fn a_later_runtime_is_written_as_it_is_to_stdout_or_into_a_file() {
+    let folder = tempfile::tempdir().expect("there is a temporary folder");
+    let file = folder.path().join("runtime.wasm");
+    let export = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_dev-chain"))
+            .arg("export-runtime")
+            .args(arguments)
+            .output()
+            .expect("the program can be started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    for upgrade in runtime_mock::upgrades::UPGRADES {
+        let code = upgrade.code.expect("tests need the runtime's WebAssembly");
+        assert!(export(&[upgrade.name]) == code, "{upgrade:?} by its name");
+        let version = upgrade.spec_version.to_string();
+        let printed = export(&[&version, "--output", file.to_str().expect("the path is UTF-8")]);
+        assert_eq!(printed, b"");
+        assert!(std::fs::read(&file).expect("it was written") == code, "{upgrade:?} by its version");
+    }
+}
