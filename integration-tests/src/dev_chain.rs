@@ -1,4 +1,10 @@
 //! The development chain as a process of its own, and control over its blocks and its finality.
+//!
+//! - [`state`]: what its state says at a block.
+//! - `sudo`: what its sudo key does, such as [`DevChain::upgrade_runtime`].
+
+pub mod state;
+mod sudo;
 
 use std::process::Command;
 
@@ -10,6 +16,9 @@ use subxt_rpcs::{
 use tempfile::TempDir;
 
 use crate::{binaries, child::Child, wait};
+
+/// The option of chains whose blocks are made on request only.
+const MANUAL_SEAL: &str = "--manual-seal";
 
 /// What the chain prints when it serves requests: one line of JSON on stdout, and nothing else there.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,6 +42,7 @@ pub struct DevChain {
     process: Child,
     ready: Ready,
     rpc: RpcClient,
+    is_manual: bool,
     _folder: TempDir,
 }
 
@@ -66,7 +76,7 @@ impl DevChain {
     /// Starts a new chain on which blocks are made and finalized by [`Self::create_block`] and
     /// [`Self::finalize_block`] only.
     pub async fn start_manual() -> Self {
-        Self::start_with(&["--manual-seal"]).await
+        Self::start_with(&[MANUAL_SEAL]).await
     }
 
     /// Starts a chain with further options.
@@ -87,7 +97,8 @@ impl DevChain {
         })
         .await;
         let rpc = RpcClient::from_insecure_url(&ready.rpc).await.expect("a ready chain takes connections");
-        Self { process, ready, rpc, _folder: folder }
+        let is_manual = options.contains(&MANUAL_SEAL);
+        Self { process, ready, rpc, is_manual, _folder: folder }
     }
 
     /// What it said when it was ready.

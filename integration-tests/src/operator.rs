@@ -237,6 +237,17 @@ impl Drop for Operator {
     }
 }
 
+/// Waits until a daemon has seen a block become final, or a later one.
+pub async fn has_seen(daemon: &Child, block: u64) {
+    wait::until(&format!("block {block} to be seen as final"), async || {
+        let log = daemon.stderr();
+        let seen = log.lines().filter(|line| line.contains(" finalized "));
+        let numbers = seen.filter_map(|line| line.rsplit_once(" block=")?.1.parse::<u64>().ok());
+        if numbers.max() >= Some(block) { Ok(()) } else { Err(log) }
+    })
+    .await;
+}
+
 /// Whether a process exists that has not ended.
 pub fn is_alive(pid: u32) -> bool {
     // The state follows the name, which is in parentheses and may itself hold any.

@@ -5,10 +5,13 @@
 //! <home>/store/partial/<checksum>        a download under way
 //! ```
 //!
-//! A checksum that is in the store is proved; nothing else ever gets there. [`fetch`] brings files,
-//! [`verify`] hashes them, [`url`] says where they are published.
+//! A checksum that is in the store is proved; nothing else ever gets there. [`fetch`] brings files, by
+//! [`transfer`]s; [`verify`] hashes them, [`url`] says where they are published, and [`published`] whether what is
+//! there is what was stated.
 
 pub mod fetch;
+pub mod published;
+pub mod transfer;
 pub mod url;
 pub mod verify;
 

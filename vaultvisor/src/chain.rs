@@ -9,7 +9,7 @@
 //! - [`source`]: what a source of finalized state can do, and how it can fail.
 //! - [`endpoints`]: RPC nodes as a [`ReleaseSource`], modern and old ones.
 //! - [`mod@follow`]: the loop that keeps one source connected, and what it believes.
-//! - [`governance`]: the calls that state a release, signed and submitted.
+//! - [`governance`]: the calls that state a release: made, signed and submitted, and explained.
 
 pub mod endpoints;
 pub mod follow;
@@ -19,12 +19,12 @@ pub mod source;
 
 pub use self::{
     follow::{ReadError, follow, read_once},
-    source::{ReleaseSource, SourceError},
+    source::{ReleaseSource, SourceError, SourceProblem},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::release::{Checksum, GenesisHash, Release, Version};
+use crate::release::{Artifacts, Checksum, GenesisHash, Release, Version};
 
 /// A finalized block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct PendingRelease {
     pub version: Version,
     /// SHA-256 of its binary.
     pub binary_checksum: Checksum,
+    /// Further files of the release.
+    #[serde(default, skip_serializing_if = "Artifacts::is_empty")]
+    pub artifacts: Artifacts,
     /// The runtime version it waits for; `None` for records that do not say.
     pub spec_version: Option<u32>,
 }

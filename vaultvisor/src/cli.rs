@@ -77,7 +77,7 @@ pub enum Command {
     Status(status::StatusArgs),
     /// State a release on a chain, or read what a chain states
     #[command(subcommand)]
-    Release(release::ReleaseCommand),
+    Release(Box<release::ReleaseCommand>),
 }
 
 /// The exit codes, as the operator contract fixes them.

@@ -28,7 +28,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run => runtime.block_on(cli::run::run(&cli.global)),
         Command::Status(args) => cli::status::run(&args, &cli.global),
-        Command::Release(command) => runtime.block_on(cli::release::run(command, &cli.global)),
+        Command::Release(command) => runtime.block_on(cli::release::run(*command, &cli.global)),
     }
 }
 

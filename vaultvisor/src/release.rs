@@ -243,6 +243,46 @@ impl From<GenesisHash> for String {
     }
 }
 
+/// A BLAKE2-256, by which Substrate chains name calls and runtime code. Prints as `0x` and 64 lower-case digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "String")]
+pub struct Blake2Hash(pub [u8; 32]);
+
+impl Blake2Hash {
+    /// The hash of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(sp_crypto_hashing::blake2_256(bytes))
+    }
+}
+
+impl fmt::Display for Blake2Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{}", hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Blake2Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Blake2Hash({self})")
+    }
+}
+
+impl FromStr for Blake2Hash {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        parse_hex32(text, "BLAKE2-256 hash").map(Self)
+    }
+}
+
+impl From<Blake2Hash> for String {
+    fn from(hash: Blake2Hash) -> Self {
+        hash.to_string()
+    }
+}
+
+/// The files of a release besides its binary, by name.
+pub type Artifacts = BTreeMap<ArtifactName, Checksum>;
+
 /// What the chain says vaults should run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Release {
@@ -254,7 +294,7 @@ pub struct Release {
     pub binary_checksum: Checksum,
     /// Further files of the release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub artifacts: BTreeMap<ArtifactName, Checksum>,
+    pub artifacts: Artifacts,
 }
 
 #[cfg(test)]
@@ -292,6 +332,14 @@ mod tests {
         for bad in ["", "0x", "ab", &"g".repeat(64), &"a".repeat(63), &"a".repeat(66)] {
             assert!(bad.parse::<Checksum>().is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn code_is_named_by_its_blake2_256() {
+        // The BLAKE2 reference implementation's value for "abc".
+        let abc = "0xbddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319";
+        assert_eq!(Blake2Hash::of(b"abc").to_string(), abc);
+        assert_eq!(abc.parse(), Ok(Blake2Hash::of(b"abc")));
     }
 
     #[test]

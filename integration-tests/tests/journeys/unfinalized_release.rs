@@ -1,6 +1,11 @@
 //! T17: a release in a block that is not final is not acted on.
 
-use integration_tests::{dev_chain::DevChain, journey::Journey, operator::NETWORK, releases::Release, wait};
+use integration_tests::{
+    dev_chain::DevChain,
+    journey::Journey,
+    operator::{NETWORK, has_seen},
+    releases::Release,
+};
 
 /// How far the best chain runs ahead before we believe that nothing happens: each of these blocks was a chance.
 const BLOCKS_AHEAD: u64 = 4;
@@ -52,13 +57,7 @@ async fn t17_a_release_on_a_fork_that_loses_is_never_acted_on() {
     assert_eq!(chain.best_hash().await, best);
 
     chain.finalize_block(&winner).await;
-    let winner_seen = format!(" block={}", chain.finalized_number().await);
-    wait::until("the winner to be seen", async || {
-        let log = daemon.stderr();
-        let is_seen = |line: &str| line.contains(" finalized ") && line.ends_with(&winner_seen);
-        if log.lines().any(is_seen) { Ok(()) } else { Err(log) }
-    })
-    .await;
+    has_seen(&daemon, chain.finalized_number().await).await;
     let vault = operator.vault().await;
     assert_eq!(vault.running, Some(before));
     assert_eq!(vault.target.map(|target| target.version), Some("1.0.0".to_owned()));

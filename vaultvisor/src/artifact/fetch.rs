@@ -1,162 +1,35 @@
 //! Bringing a release's file into the store: streamed, hashed on the way, bounded in size and time.
 //!
-//! Nothing that a server sends is trusted: the status must be 200, the length is counted and not believed,
-//! and only bytes whose SHA-256 is the chain's get a name in the store. There is no policy here: when to
-//! try again is for `decide` to say.
+//! Nothing that a server sends is trusted (see [`transfer`](super::transfer)): only bytes whose SHA-256 is the
+//! chain's get a name in the store. There is no policy here: when to try again is for `decide` to say.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
-    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{Store, StoreError, failed, url as release_url};
+pub use super::transfer::{FetchError, Limits};
+use super::{
+    Store, failed,
+    transfer::{Sink, Transfer, in_background},
+};
 use crate::{error_chain::Chained, release::Checksum};
-
-/// The bounds of one download.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The largest file that is taken. Vault clients are 30 to 100 MB.
-    pub max_bytes: u64,
-    /// The longest time without a byte. A mobile link that recovers does so within seconds.
-    pub stall: Duration,
-    /// The longest time in all: 512 MiB at a modest 150 kB/s.
-    pub total: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_bytes: 512 * 1024 * 1024,
-            stall: Duration::from_secs(20),
-            total: Duration::from_secs(60 * 60),
-        }
-    }
-}
-
-/// A server answers a connection within this or is down.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// GitHub needs one redirect; more than a few are a loop.
-const MAX_REDIRECTS: usize = 5;
-
-/// Why one URL did not yield the file.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The transfer failed.
-    #[error("cannot download {url}")]
-    Transfer {
-        /// From where.
-        url: Box<Url>,
-        /// The client's reason.
-        source: reqwest::Error,
-    },
-    /// The server answered with something else than the file.
-    #[error("{url} answers with status {status}, expected 200{}", if *status == 404 { ": the release is not published (yet)" } else { "" })]
-    Status {
-        /// From where.
-        url: Box<Url>,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// The bytes are not the ones that the chain names.
-    #[error("{url} was refused: expected checksum {expected}, found {found} ({bytes} bytes)")]
-    Mismatch {
-        /// From where.
-        url: Box<Url>,
-        /// What the chain states.
-        expected: Checksum,
-        /// What came.
-        found: Checksum,
-        /// How much came.
-        bytes: u64,
-    },
-    /// The file is larger than allowed.
-    #[error("{url} was refused: it is larger than the limit of {limit} bytes")]
-    TooLarge {
-        /// From where.
-        url: Box<Url>,
-        /// The limit.
-        limit: u64,
-    },
-    /// No byte came for too long.
-    #[error("{url} stalled: no byte for {} s", after.as_secs())]
-    Stalled {
-        /// From where.
-        url: Box<Url>,
-        /// How long was waited.
-        after: Duration,
-    },
-    /// It took too long.
-    #[error("{url} was given up: not finished after {} s", after.as_secs())]
-    Timeout {
-        /// From where.
-        url: Box<Url>,
-        /// How long was waited.
-        after: Duration,
-    },
-    /// A local file could not be read.
-    #[error("cannot read {}", path.display())]
-    Local {
-        /// Which.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// The URL names nothing that can be opened here.
-    #[error("{url} does not name a file on this machine")]
-    NotLocal {
-        /// From where.
-        url: Box<Url>,
-    },
-    /// The store refused: a full disk, say.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// Downloads into one store.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     store: Store,
-    client: reqwest::Client,
-    limits: Limits,
+    transfer: Transfer,
 }
 
 impl Fetcher {
     /// A fetcher; fails only if the TLS backend cannot be set up.
     pub fn new(store: Store, limits: Limits) -> Result<Self, reqwest::Error> {
-        // A redirect is held to the rule of a configured URL, and https never leads back to http.
-        let redirects = reqwest::redirect::Policy::custom(|attempt| {
-            let was_https = attempt.previous().iter().any(|url| url.scheme() == "https");
-            let next = attempt.url();
-            let allowed = match next.scheme() {
-                "https" => true,
-                "http" => !was_https && release_url::is_loopback(next),
-                _ => false,
-            };
-            if !allowed {
-                attempt.error("redirected to a place that is not allowed: expected https")
-            } else if attempt.previous().len() > MAX_REDIRECTS {
-                attempt.error("redirected too often")
-            } else {
-                attempt.follow()
-            }
-        });
-        // The RPC client brings *ring*; a second TLS backend beside it would be one more to keep safe. Fails when
-        // that client was faster, which installed the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("vaultvisor/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(redirects)
-            // Downloads are rare: a connection kept for the next one would only cost memory.
-            .pool_max_idle_per_host(0)
-            .build()?;
-        Ok(Self { store, client, limits })
+        Ok(Self { store, transfer: Transfer::new(limits)? })
     }
 
     /// Brings a checksum into the store from the first URL that has it. The error is that of the last URL;
@@ -183,10 +56,7 @@ impl Fetcher {
     async fn fetch_one(&self, checksum: Checksum, url: &Url) -> Result<(), FetchError> {
         tracing::info!(%url, %checksum, "fetching");
         let partial = self.store.partial(checksum);
-        let result = match tokio::time::timeout(self.limits.total, self.stream(checksum, url)).await {
-            Ok(result) => result,
-            Err(_) => Err(FetchError::Timeout { url: Box::new(url.clone()), after: self.limits.total }),
-        };
+        let result = self.install(checksum, url).await;
         if result.is_err()
             && let Err(error) = std::fs::remove_file(&partial)
             && error.kind() != io::ErrorKind::NotFound
@@ -196,50 +66,11 @@ impl Fetcher {
         result
     }
 
-    async fn stream(&self, checksum: Checksum, url: &Url) -> Result<(), FetchError> {
-        let mut download = Download::begin(self.store.clone(), checksum, url.clone(), self.limits.max_bytes)?;
-        if url.scheme() == "file" {
-            return in_background(move || {
-                download.copy_local()?;
-                download.finish()
-            })
-            .await;
-        }
-        let transfer = |source| FetchError::Transfer { url: Box::new(url.clone()), source };
-        let stalled = || FetchError::Stalled { url: Box::new(url.clone()), after: self.limits.stall };
-        let request = self.client.get(url.clone()).send();
-        let mut response = tokio::time::timeout(self.limits.stall, request)
-            .await
-            .map_err(|_| stalled())?
-            .map_err(transfer)?;
-        let status = response.status().as_u16();
-        if status != 200 {
-            return Err(FetchError::Status { url: Box::new(url.clone()), status });
-        }
-        if response.content_length().is_some_and(|length| length > self.limits.max_bytes) {
-            return Err(FetchError::TooLarge { url: Box::new(url.clone()), limit: self.limits.max_bytes });
-        }
-        loop {
-            let next = tokio::time::timeout(self.limits.stall, response.chunk());
-            match next.await.map_err(|_| stalled())?.map_err(transfer)? {
-                Some(chunk) => download.take(&chunk)?,
-                None => break,
-            }
-        }
-        in_background(move || download.finish()).await
-    }
-}
-
-/// Runs work that blocks on the disk where it holds up nobody.
-async fn in_background<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, FetchError>
-where
-    T: Send + 'static,
-    E: Send + 'static,
-    FetchError: From<E>,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    async fn install(&self, checksum: Checksum, url: &Url) -> Result<(), FetchError> {
+        let download = Download::begin(self.store.clone(), checksum)?;
+        let (download, bytes) = self.transfer.stream(url, download).await?;
+        let url = url.clone();
+        in_background(move || download.finish(url, bytes)).await
     }
 }
 
@@ -247,15 +78,12 @@ where
 struct Download {
     store: Store,
     checksum: Checksum,
-    url: Url,
-    limit: u64,
     partial: File,
     hasher: Sha256,
-    bytes: u64,
 }
 
 impl Download {
-    fn begin(store: Store, checksum: Checksum, url: Url, limit: u64) -> Result<Self, FetchError> {
+    fn begin(store: Store, checksum: Checksum) -> Result<Self, FetchError> {
         let path = store.partial(checksum);
         let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
         let partial = OpenOptions::new()
@@ -266,42 +94,26 @@ impl Download {
             .custom_flags(flags)
             .open(&path)
             .map_err(failed("create", &path))?;
-        Ok(Self { store, checksum, url, limit, partial, hasher: Sha256::new(), bytes: 0 })
+        Ok(Self { store, checksum, partial, hasher: Sha256::new() })
     }
 
-    /// Takes the next bytes. Writes go to the page cache, which holds nobody up for long.
-    fn take(&mut self, chunk: &[u8]) -> Result<(), FetchError> {
-        self.bytes += chunk.len() as u64;
-        if self.bytes > self.limit {
-            return Err(FetchError::TooLarge { url: Box::new(self.url.clone()), limit: self.limit });
+    fn finish(self, url: Url, bytes: u64) -> Result<(), FetchError> {
+        let found = Checksum(self.hasher.finalize().into());
+        if found != self.checksum {
+            let (url, expected) = (Box::new(url), self.checksum);
+            return Err(FetchError::Mismatch { url, expected, found, bytes });
         }
+        Ok(self.store.install(self.checksum, &self.partial)?)
+    }
+}
+
+impl Sink for Download {
+    /// Writes go to the page cache, which holds nobody up for long.
+    fn take(&mut self, chunk: &[u8]) -> Result<(), FetchError> {
         self.hasher.update(chunk);
         let path = self.store.partial(self.checksum);
         self.partial.write_all(chunk).map_err(failed("write", &path))?;
         Ok(())
-    }
-
-    fn copy_local(&mut self) -> Result<(), FetchError> {
-        let path =
-            self.url.to_file_path().map_err(|()| FetchError::NotLocal { url: Box::new(self.url.clone()) })?;
-        let local = |source| FetchError::Local { path: path.clone(), source };
-        let mut file = File::open(&path).map_err(local)?;
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            match io::Read::read(&mut file, &mut buffer).map_err(local)? {
-                0 => return Ok(()),
-                count => self.take(&buffer[..count])?,
-            }
-        }
-    }
-
-    fn finish(self) -> Result<(), FetchError> {
-        let found = Checksum(self.hasher.finalize().into());
-        if found != self.checksum {
-            let (url, expected, bytes) = (Box::new(self.url), self.checksum, self.bytes);
-            return Err(FetchError::Mismatch { url, expected, found, bytes });
-        }
-        Ok(self.store.install(self.checksum, &self.partial)?)
     }
 }
 

@@ -7,13 +7,19 @@ use std::{fmt, str::FromStr};
 
 use url::{Host, Url};
 
-use crate::release::{Checksum, Version};
+use crate::release::{ArtifactName, Checksum, Version};
 
 /// The platform that vaultvisor itself was built for, which is the one its vaults run on.
 pub const TARGET: &str = env!("VAULTVISOR_TARGET");
 
+/// The platform that a release's main checksum is of.
+pub const MAIN_TARGET: &str = "x86_64-unknown-linux-gnu";
+
 /// The name of a release's main binary in `{artifact}`.
 pub const BINARY: &str = "binary";
+
+/// What the names of artifacts that are binaries for other platforms begin with, before the platform.
+const BINARY_FOR: &str = "binary-";
 
 const PLACEHOLDERS: [&str; 5] = ["version", "network", "target", "checksum", "artifact"];
 
@@ -88,12 +94,39 @@ impl UrlTemplate {
 
     /// The URL of a release's binary for this machine.
     pub fn fill(&self, filling: Filling<'_>) -> Result<Url, UrlError> {
+        self.fill_for(filling, TARGET, BINARY)
+    }
+
+    /// The URL of any file of a release, whatever machine this is; `None` names the main binary. Answers `None` when
+    /// the template has nothing that would tell this file from the main binary.
+    pub fn fill_artifact(
+        &self,
+        filling: Filling<'_>,
+        artifact: Option<&ArtifactName>,
+    ) -> Option<Result<Url, UrlError>> {
+        let (target, name, told_by) = match artifact.map(ArtifactName::as_str) {
+            None => return Some(self.fill_for(filling, MAIN_TARGET, BINARY)),
+            Some(name) => match name.strip_prefix(BINARY_FOR) {
+                Some(target) => (target, BINARY, "target"),
+                None => (MAIN_TARGET, name, "artifact"),
+            },
+        };
+        let is_told = self.has(told_by) || self.has("checksum");
+        is_told.then(|| self.fill_for(filling, target, name))
+    }
+
+    /// Whether the template has that placeholder.
+    pub fn has(&self, placeholder: &str) -> bool {
+        self.0.contains(&format!("{{{placeholder}}}"))
+    }
+
+    fn fill_for(&self, filling: Filling<'_>, target: &str, artifact: &str) -> Result<Url, UrlError> {
         let filled = self.fill_with(|name| match name {
             "version" => percent_encode_plus(filling.version.as_str()),
             "network" => filling.network.to_owned(),
-            "target" => TARGET.to_owned(),
+            "target" => target.to_owned(),
             "checksum" => filling.checksum.to_string(),
-            _ => BINARY.to_owned(),
+            _ => artifact.to_owned(),
         });
         check(&filled)
     }
@@ -175,6 +208,28 @@ mod tests {
         let expected =
             format!("https://example.org/1.16.0%2Ba/vault-dev/{TARGET}/{}/binary", "ab".repeat(32));
         assert_eq!(url.as_str(), expected);
+    }
+
+    #[test]
+    fn an_artifact_has_a_url_only_where_the_template_tells_it_from_the_binary() {
+        let version: Version = "1".parse().expect("version");
+        let filling = Filling { version: &version, network: "dev", checksum: Checksum([0xab; 32]) };
+        let fill = |template: &str, artifact: Option<&str>| {
+            let template: UrlTemplate = format!("https://example.org/{template}").parse().expect("good");
+            let artifact = artifact.map(|name| name.parse().expect("a name"));
+            let url = template.fill_artifact(filling, artifact.as_ref())?.expect("fills");
+            Some(url.path().to_owned())
+        };
+        assert_eq!(fill("{version}/{target}", None), Some(format!("/1/{MAIN_TARGET}")));
+        assert_eq!(fill("{version}/{artifact}", None).as_deref(), Some("/1/binary"));
+        assert_eq!(fill("{artifact}", Some("args-migration")).as_deref(), Some("/args-migration"));
+        let arm = Some("binary-aarch64-unknown-linux-gnu");
+        assert_eq!(fill("{target}/{artifact}", arm).as_deref(), Some("/aarch64-unknown-linux-gnu/binary"));
+        assert_eq!(fill("{checksum}", arm), Some(format!("/{}", "ab".repeat(32))));
+        for (template, artifact) in [("{version}", "args-migration"), ("{target}", "args-migration")] {
+            assert_eq!(fill(template, Some(artifact)), None, "{template} is the binary's");
+        }
+        assert_eq!(fill("{version}/{artifact}", arm), None);
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl SourceSettings {
     }
 }
 
-fn check_genesis(expected: Option<GenesisHash>, found: GenesisHash) -> Result<(), SourceProblem> {
+pub(super) fn check_genesis(expected: Option<GenesisHash>, found: GenesisHash) -> Result<(), SourceProblem> {
     match expected {
         Some(expected) if expected != found => Err(SourceProblem::WrongGenesis { expected, found }),
         _ => Ok(()),

@@ -8,13 +8,13 @@
 //! Every record has two slots, what is in force and what a runtime upgrade will bring, and each slot is one
 //! storage value. Pure: keys out, bytes in.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use codec::{Decode, DecodeAll};
 use sp_crypto_hashing::twox_128;
 
 use super::PendingRelease;
-use crate::release::{ArtifactName, Checksum, ParseError, Release, Version};
+use crate::release::{ArtifactName, Artifacts, Checksum, ParseError, Release, Version};
 
 /// The longest value that is decoded, in bytes.
 ///
@@ -202,11 +202,10 @@ fn decode_current(value: &[u8]) -> Result<Release, Misfit> {
 fn decode_pending(value: &[u8]) -> Result<PendingRelease, Misfit> {
     let wire: WirePending =
         decode_exactly(value, "version, checksum (32 bytes), artifacts and spec version (u32)")?;
-    // A pending release's artifacts are checked like any other bytes; they count once it is in force.
-    artifacts(wire.artifacts)?;
     Ok(PendingRelease {
         version: Version::from_bytes(&wire.version)?,
         binary_checksum: Checksum(wire.binary_checksum),
+        artifacts: artifacts(wire.artifacts)?,
         spec_version: Some(wire.spec_version),
     })
 }
@@ -218,8 +217,8 @@ fn decode_exactly<T: Decode>(value: &[u8], expected: &'static str) -> Result<T, 
     T::decode_all(&mut &*value).map_err(|error| Misfit::Encoding { expected, found: error.to_string() })
 }
 
-fn artifacts(wire: WireArtifacts) -> Result<BTreeMap<ArtifactName, Checksum>, Misfit> {
-    let mut artifacts = BTreeMap::new();
+fn artifacts(wire: WireArtifacts) -> Result<Artifacts, Misfit> {
+    let mut artifacts = Artifacts::new();
     let mut last: Option<ArtifactName> = None;
     for (name, checksum) in wire {
         let name = ArtifactName::from_bytes(&name)?;
@@ -253,11 +252,13 @@ mod tests {
         bytes
     }
 
-    /// `PendingRelease { version: "2", checksum: 0x44…, artifacts: {}, spec_version: 0x01020304 }`
+    /// `PendingRelease { version: "2", checksum: 0x44…, artifacts: { c: 0x55… }, spec_version: 0x01020304 }`
     fn golden_pending() -> Vec<u8> {
         let mut bytes = vec![1 << 2, b'2'];
         bytes.extend([0x44; 32]);
-        bytes.push(0);
+        bytes.push(1 << 2);
+        bytes.extend([1 << 2, b'c']);
+        bytes.extend([0x55; 32]);
         bytes.extend([4, 3, 2, 1]);
         bytes
     }
@@ -292,6 +293,9 @@ mod tests {
         let pending = stated.pending.expect("a value");
         assert_eq!(pending.version.as_str(), "2");
         assert_eq!(pending.binary_checksum, Checksum([0x44; 32]));
+        let artifacts: Vec<_> =
+            pending.artifacts.iter().map(|(name, sum)| (name.as_str(), sum.0[0])).collect();
+        assert_eq!(artifacts, [("c", 0x55)]);
         assert_eq!(pending.spec_version, Some(0x0102_0304));
     }
 

@@ -2,9 +2,13 @@
 
 use std::{error::Error, time::Duration};
 
+use super::{calls::CallError, publish::Publish};
 use crate::{
-    chain::{SourceError, records::RecordError},
-    release::{Checksum, Release, Version},
+    chain::{
+        SourceError,
+        records::{RecordError, Stated},
+    },
+    release::{Artifacts, Checksum, Version},
 };
 
 /// Why a release could not be published.
@@ -14,13 +18,11 @@ pub enum PublishError {
     #[error(transparent)]
     Connect(#[from] SourceError),
     /// The chain cannot be read; nothing was submitted.
-    #[error("endpoint {endpoint}: failed while {doing}; nothing was submitted")]
+    #[error("endpoint {endpoint} cannot be read; nothing was submitted")]
     Unreadable {
         /// The endpoint.
         endpoint: String,
-        /// What was being done.
-        doing: &'static str,
-        /// What the client library said.
+        /// What was being done, and what the client library said.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -32,32 +34,12 @@ pub enum PublishError {
         /// How long was waited.
         timeout: Duration,
     },
-    /// The runtime has no such pallet.
-    #[error(
-        "the runtime has no pallet {pallet:?}; {}",
-        match similar.as_slice() {
-            [] => "no pallet of it has a call set_vault_release, so the chain does not state releases".to_owned(),
-            names => format!("did you mean --pallet {}?", names.join(" or ")),
-        }
-    )]
-    NoPallet {
-        /// The name that was given.
-        pallet: String,
-        /// Pallets that have the call.
-        similar: Vec<String>,
-    },
-    /// The pallet is another one.
-    #[error("the pallet {pallet} has no call set_vault_release; is it pallet-vault-release?")]
-    NoCall {
-        /// The name that was given.
-        pallet: String,
-    },
-    /// Not a development chain.
-    #[error(
-        "the runtime has no pallet Sudo: on this chain governance has to make the call, it cannot be published \
-         with a key"
-    )]
-    NoSudo,
+    /// The chain holds something that is no record; nothing was submitted.
+    #[error("the chain's record cannot be read; nothing was submitted")]
+    Record(#[source] RecordError),
+    /// The call cannot be made, or would be refused.
+    #[error("nothing was submitted")]
+    Call(#[from] CallError),
     /// Somebody else is sudo.
     #[error(
         "the key {signer} is not this chain's sudo key{}; nothing was submitted",
@@ -69,23 +51,9 @@ pub enum PublishError {
         /// The account that may, in hexadecimal.
         sudo: Option<String>,
     },
-    /// The pallet's bound.
-    #[error("the version {version} has {} bytes, this runtime allows {max}; nothing was submitted", version.as_str().len())]
-    VersionTooLong {
-        /// The version.
-        version: Version,
-        /// The pallet's `MaxVersionLength`.
-        max: u32,
-    },
-    /// The call does not fit the runtime.
-    #[error("the call cannot be built for this runtime; is {pallet} pallet-vault-release?")]
-    Build {
-        /// The pallet's name.
-        pallet: String,
-        /// What does not fit.
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
+    /// It could not be signed for this runtime.
+    #[error("the transaction cannot be made for this runtime; nothing was submitted")]
+    Sign(#[source] Box<dyn Error + Send + Sync>),
     /// The node or the pool does not want it.
     #[error("the node refused the transaction: {0}")]
     Refused(String),
@@ -98,14 +66,12 @@ pub enum PublishError {
         reason: String,
     },
     /// Sudo was granted, but the pallet refused the call.
-    #[error(
-        "block {block}: {pallet}.set_vault_release was refused: {reason}; the chain's release is unchanged"
-    )]
+    #[error("block {block}: {calls} was refused: {reason}; the chain's record is unchanged")]
     Inner {
         /// The block's number.
         block: u64,
-        /// The pallet's name.
-        pallet: String,
+        /// The calls.
+        calls: String,
         /// The dispatch error by name.
         reason: String,
     },
@@ -129,21 +95,24 @@ pub enum PublishError {
     },
     /// The storage says something else.
     #[error(
-        "block {block}: expected the chain to state {version} with {checksum}, found {}",
-        found.as_ref().map_or_else(
-            || "no release".to_owned(),
-            |found| format!("{} with {}", found.version, found.binary_checksum)
-        )
+        "block {block}: expected the chain to state {}, found {}; did somebody else publish in the same block? See \
+         `vaultvisor release show`",
+        one_line(&expected.version, expected.checksum, &expected.artifacts, expected.spec_version),
+        match (expected.spec_version, &found.current, &found.pending) {
+            (None, Some(found), _) => one_line(&found.version, found.binary_checksum, &found.artifacts, None),
+            (Some(_), _, Some(found)) => {
+                one_line(&found.version, found.binary_checksum, &found.artifacts, found.spec_version)
+            }
+            _ => "nothing".to_owned(),
+        }
     )]
     NotStated {
         /// The block's number.
         block: u64,
         /// What was published.
-        version: Version,
-        /// What was published.
-        checksum: Checksum,
+        expected: Box<Publish>,
         /// What is there.
-        found: Option<Box<Release>>,
+        found: Box<Stated>,
     },
     /// The time was up after the transaction was submitted.
     #[error(
@@ -165,6 +134,23 @@ pub enum PublishError {
 impl PublishError {
     /// Whether the chain could not even be read, as opposed to having said no.
     pub fn is_unreadable(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Unreadable { .. } | Self::TooSlow { .. })
+        matches!(self, Self::Connect(_) | Self::Unreadable { .. } | Self::TooSlow { .. } | Self::Record(_))
     }
+}
+
+/// A release with all that it has.
+fn one_line(
+    version: &Version,
+    checksum: Checksum,
+    artifacts: &Artifacts,
+    spec_version: Option<u32>,
+) -> String {
+    let mut line = format!("{version} with {checksum}");
+    for (name, checksum) in artifacts {
+        line += &format!(", {name} {checksum}");
+    }
+    if let Some(spec_version) = spec_version {
+        line += &format!(", for spec version {spec_version}");
+    }
+    line
 }

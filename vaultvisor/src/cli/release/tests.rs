@@ -1,13 +1,13 @@
 //! What the command line takes and refuses, before any chain is asked.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::fs;
 
 use clap::Parser;
 
 use super::*;
 use crate::{
-    chain::FinalizedBlock,
-    release::{ArtifactName, GenesisHash},
+    chain::{ChainView, FinalizedBlock, PendingRelease},
+    release::{GenesisHash, Release},
 };
 
 #[derive(Debug, Parser)]
@@ -23,20 +23,6 @@ fn parse(more: &[&str]) -> Result<Line, clap::Error> {
     Line::try_parse_from(start.iter().chain(more))
 }
 
-fn key_file(content: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("key");
-    fs::write(&path, content).expect("written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
-    (folder, path)
-}
-
-fn public(keypair: &Keypair) -> String {
-    hex::encode(keypair.public_key().0)
-}
-
-const ALICE: &str = "d43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d";
-
 #[test]
 fn a_release_has_one_version_and_one_checksum() {
     assert!(parse(&["--version", "1.0.0", "--checksum", SUM, "--suri", "//Alice"]).is_ok());
@@ -50,6 +36,12 @@ fn a_release_has_one_version_and_one_checksum() {
         &["--version", "1.0.0", "--checksum", SUM, "--timeout", "0"],
         &["--version", "1.0.0", "--checksum", SUM, "--wait", "later"],
         &["--version", "1.0.0", "--checksum", SUM, "--suri", "//Alice", "--suri-file", "key"],
+        &["--version", "1.0.0", "--checksum", SUM, "--schedule", "soon"],
+        &["--version", "1.0.0", "--schedule", "2"],
+        &["--version", "1.0.0", "--checksum", SUM, "--artifact", "Upper=file"],
+        &["--version", "1.0.0", "--checksum", SUM, "--artifact", "a"],
+        &["--version", "1.0.0", "--checksum", SUM, "--artifact", "a="],
+        &["--version", "1.0.0", "--checksum", SUM, "--artifact-checksum", "a=11"],
     ] {
         let error = parse(wrong).expect_err("refused");
         assert_eq!(error.exit_code(), 2, "{wrong:?}");
@@ -72,36 +64,77 @@ fn a_chain_is_named_in_one_way() {
 }
 
 #[test]
-fn a_command_line_shows_only_development_keys() {
-    let suri = |text: &str| signer(Some(Hidden(text.to_owned())), None);
-    assert_eq!(public(&suri("//Alice").expect("a development key")), ALICE);
-    let phrase = "bottom drive obey lake curtain smoke basket hold race lonely fit walk";
-    for secret in [phrase, &format!("{phrase}//Alice"), &format!("0x{SUM}"), "/Alice", ""] {
-        let error = suri(secret).expect_err("refused").to_string();
-        assert!(error.contains("--suri-file") && error.contains("VAULTVISOR_SURI"), "{error}");
-        assert!(!error.contains("curtain") && !error.contains(SUM), "{error}");
+fn a_call_is_about_one_version_or_cancels() {
+    let parse =
+        |more: &[&str]| Line::try_parse_from(["release", "call", "--network", "dev"].iter().chain(more));
+    let artifact = format!("a={SUM}");
+    for good in [
+        &["--version", "1", "--checksum", SUM][..],
+        &["--version", "1", "--binary", "vault", "--schedule", "2"],
+        &["--version", "1", "--checksum", SUM, "--artifact", "a=f", "--artifact-checksum", &artifact],
+        &["--version", "1", "--artifact", "a=f", "--remove-artifact", "b", "--remove-artifact", "c"],
+        &["--cancel"],
+        &["--cancel", "--version", "1", "--checksum", SUM, "--sudo", "--json"],
+        &["--cancel", "--with-upgrade", SUM],
+        &["--version", "1", "--checksum", SUM, "--schedule", "2", "--with-upgrade-code", "wasm"],
+    ] {
+        assert!(parse(good).is_ok(), "{good:?} was refused: {}", parse(good).expect_err("refused"));
+    }
+    for wrong in [
+        &[][..],
+        &["--version", "1"],
+        &["--checksum", SUM],
+        &["--artifact", "a=f"],
+        &["--remove-artifact", "a"],
+        &["--cancel", "--artifact", "a=f"],
+        &["--schedule", "2"],
+        &["--version", "1", "--schedule", "2"],
+        &["--version", "1", "--artifact", "a=f", "--schedule", "2"],
+        &["--version", "1", "--checksum", SUM, "--binary", "vault"],
+        &["--version", "1", "--checksum", SUM, "--remove-artifact", "a"],
+        &["--version", "1", "--checksum", SUM, "--schedule", "2", "--cancel"],
+        &["--with-upgrade", SUM],
+        &["--cancel", "--with-upgrade", "12"],
+        &["--cancel", "--with-upgrade", SUM, "--with-upgrade-code", "wasm"],
+    ] {
+        assert_eq!(parse(wrong).expect_err("refused").exit_code(), 2, "{wrong:?}");
     }
 }
 
 #[test]
-fn a_key_file_is_trimmed_and_must_be_private() {
-    let (_folder, path) = key_file("//Alice\n", 0o600);
-    assert_eq!(public(&signer(None, Some(&path)).expect("a key")), ALICE);
-    for mode in [0o644, 0o640, 0o604, 0o620] {
-        let (_folder, path) = key_file("//Alice\n", mode);
-        let error = signer(None, Some(&path)).expect_err("exposed").to_string();
-        assert!(error.contains(&format!("{mode:o}")) && error.contains("chmod 600"), "{error}");
+fn published_files_are_looked_at_only_when_asked() {
+    let parse = |more: &[&str]| {
+        Line::try_parse_from(["release", "decode", "0x0902", "--network", "dev"].iter().chain(more))
+    };
+    assert!(parse(&[]).is_ok());
+    assert!(parse(&["--check-files", "--release-url", "https://a/{version}"]).is_ok());
+    for wrong in
+        [&["--release-url", "https://a/{version}"][..], &["--check-files", "--release-url", "ftp://a"]]
+    {
+        assert_eq!(parse(wrong).expect_err("refused").exit_code(), 2, "{wrong:?}");
     }
 }
 
 #[test]
-fn bad_secrets_are_refused_without_being_quoted() {
-    for secret in ["abandon abandon secretword", "0x12", "", " \n", "0xnothexnothex//x///pass"] {
-        let (_folder, path) = key_file(secret, 0o600);
-        let error = signer(None, Some(&path)).expect_err("no key");
-        let shown = format!("{error} {error:?}");
-        assert!(shown.contains("does not hold a secret URI"), "{shown}");
-        assert!(!shown.contains("secretword") && !shown.contains("nothex"), "{shown}");
+fn each_artifact_is_given_once_as_a_file_or_as_a_checksum() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("migration");
+    fs::write(&path, "abc").expect("written");
+    let named = |name: &str, value| Named { name: name.parse().expect("a name"), value };
+    let checksum: Checksum = SUM.parse().expect("a checksum");
+    let args = |files: Vec<&str>, sums: Vec<&str>| ArtifactArgs {
+        artifact: files.into_iter().map(|name| named(name, path.clone())).collect(),
+        artifact_checksum: sums
+            .into_iter()
+            .map(|name| Named { name: name.parse().expect("a name"), value: checksum })
+            .collect(),
+    };
+    let artifacts = args(vec!["a"], vec!["b"]).artifacts().expect("two names");
+    let shown: Vec<String> = artifacts.iter().map(|(name, sum)| format!("{name} {sum}")).collect();
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(shown, [format!("a {abc}"), format!("b {SUM}")]);
+    for twice in [args(vec!["a", "a"], vec![]), args(vec![], vec!["a", "a"]), args(vec!["a"], vec!["a"])] {
+        assert!(matches!(twice.artifacts(), Err(InputError::Twice { .. })));
     }
 }
 
@@ -113,7 +146,9 @@ fn secrets_do_not_show_in_debug_output() {
 
 #[test]
 fn a_binary_is_hashed_and_a_folder_is_not_one() {
-    let (folder, path) = key_file("abc", 0o644);
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("vault");
+    fs::write(&path, "abc").expect("written");
     // The first example of FIPS 180-2.
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(sha256_of(&path).expect("a file").to_string(), expected);
@@ -131,7 +166,7 @@ fn show_tells_everything_and_says_when_there_is_nothing() {
         current: None,
         pending: None,
     };
-    assert!(shown(&view, "vault-release", "VaultRelease").contains("none stated"));
+    assert!(show::shown(&view, "vault-release", "VaultRelease").contains("none stated"));
     let name = ArtifactName::from_bytes(b"args-migration").expect("a name");
     view.current = Some(Release {
         sequence: Some(3),
@@ -142,11 +177,25 @@ fn show_tells_everything_and_says_when_there_is_nothing() {
     view.pending = Some(PendingRelease {
         version: "2.0.0".parse().expect("a version"),
         binary_checksum: Checksum([0x33; 32]),
+        artifacts: [("state-migration".parse().expect("a name"), Checksum([0x44; 32]))].into(),
         spec_version: Some(101),
     });
-    let text = shown(&view, "vault-release", "VaultRelease");
-    for expected in ["1.2.3", SUM, "sequence    3", "args-migration", "2.0.0", "spec version 101", "77, 0x02"]
-    {
+    let text = show::shown(&view, "vault-release", "VaultRelease");
+    let pending_file = format!("artifact    {}  state-migration", "44".repeat(32));
+    for expected in [
+        "1.2.3",
+        SUM,
+        "sequence    3",
+        "args-migration",
+        "2.0.0",
+        &pending_file,
+        "waits for   spec version 101; 100 runs now",
+        "77, 0x02",
+    ] {
         assert!(text.contains(expected), "{expected} is missing in\n{text}");
     }
+    // Between the block that changes the code and the one that promotes.
+    view.spec_version = 101;
+    let text = show::shown(&view, "vault-release", "VaultRelease");
+    assert!(text.contains("waits for   the next block"), "{text}");
 }

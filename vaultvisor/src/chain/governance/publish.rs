@@ -1,0 +1,377 @@
+//! Publishing a release with the sudo key of a development chain: signed, submitted, waited for, and read back.
+//!
+//! What was stored in the end is read by raw key, as every vaultvisor will read it, so that "published" means
+//! exactly what the operators' machines are going to see. The transaction is tied to the *best* block and numbered by
+//! the pool, so that it stays valid while finality is behind and while others of the same account are waiting.
+
+use std::{error::Error, time::Duration};
+
+use subxt::{
+    SubstrateConfig,
+    config::SubstrateExtrinsicParamsBuilder,
+    error::DispatchError,
+    events::Phase,
+    tx::{TransactionProgress, TransactionStatus},
+    utils::H256,
+};
+use subxt_rpcs::{RpcClient, rpc_params};
+use subxt_signer::sr25519::Keypair;
+
+use super::{
+    calls::{Proposal, ReleaseCall, Step},
+    error::PublishError,
+    node::{self, AtBlock, Head, NodeError},
+};
+use crate::{
+    chain::{
+        FinalizedBlock,
+        endpoints::open_client,
+        records::{Record, Stated, StorageKey},
+    },
+    error_chain::Chained,
+    release::{Artifacts, Checksum, Version},
+};
+
+type Client = subxt::client::OnlineClientAtBlockImpl<SubstrateConfig>;
+
+/// For how many blocks a submitted call stays valid.
+///
+/// Six minutes at six seconds a block: longer than anybody waits for it, short enough that a call which was
+/// thought lost does not take effect tomorrow.
+const MORTAL_BLOCKS: u64 = 64;
+
+/// How long to wait for a submitted call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Wait {
+    /// Until the node took it.
+    None,
+    /// Until it is in a best block, which can still be undone.
+    Best,
+    /// Until it is in a finalized block.
+    Finalized,
+}
+
+/// A release to be put in force, or to be scheduled.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// The websocket address of an RPC node.
+    pub endpoint: String,
+    /// The pallet's name in that runtime.
+    pub pallet: String,
+    /// The release tag.
+    pub version: Version,
+    /// SHA-256 of its binary.
+    pub checksum: Checksum,
+    /// The first runtime that it is for; `None` puts it in force at once.
+    pub spec_version: Option<u32>,
+    /// Its further files.
+    pub artifacts: Artifacts,
+    /// What to wait for.
+    pub wait: Wait,
+    /// How long to wait for all of it.
+    pub timeout: Duration,
+}
+
+/// A call that the chain took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// The block that it is in; `None` if that was not waited for.
+    pub block: Option<FinalizedBlock>,
+    /// Whether that block is final.
+    pub finalized: bool,
+    /// The transaction's hash.
+    pub transaction: [u8; 32],
+}
+
+/// How far publishing came, for what to say when the time is up.
+#[derive(Default)]
+struct Progress {
+    submitted: bool,
+    best: Option<u64>,
+}
+
+impl Publish {
+    fn proposal(&self) -> Proposal {
+        let calls = ReleaseCall::statement(&self.version, self.checksum, self.spec_version, &self.artifacts);
+        Proposal {
+            pallet: self.pallet.clone(),
+            steps: calls.into_iter().map(Step::Release).collect(),
+            sudo: true,
+        }
+    }
+
+    /// Whether the chain states exactly this.
+    fn is_stated(&self, stated: &Stated) -> bool {
+        let is_it = |version: &Version, checksum: Checksum, artifacts: &Artifacts| {
+            (version, checksum, artifacts) == (&self.version, self.checksum, &self.artifacts)
+        };
+        match self.spec_version {
+            None => stated
+                .current
+                .as_ref()
+                .is_some_and(|release| is_it(&release.version, release.binary_checksum, &release.artifacts)),
+            Some(_) => stated.pending.as_ref().is_some_and(|release| {
+                is_it(&release.version, release.binary_checksum, &release.artifacts)
+                    && release.spec_version == self.spec_version
+            }),
+        }
+    }
+}
+
+/// Signs and submits the release by sudo, as one call, waits as asked, and checks what the chain then states.
+pub async fn publish(request: &Publish, signer: &Keypair) -> Result<Published, PublishError> {
+    let mut progress = Progress::default();
+    let timeout = request.timeout;
+    match tokio::time::timeout(timeout, publish_unbounded(request, signer, &mut progress)).await {
+        Ok(outcome) => outcome,
+        Err(_) if progress.submitted => Err(PublishError::TimedOut { best: progress.best, timeout }),
+        Err(_) => Err(PublishError::TooSlow { endpoint: request.endpoint.clone(), timeout }),
+    }
+}
+
+async fn publish_unbounded(
+    request: &Publish,
+    signer: &Keypair,
+    progress: &mut Progress,
+) -> Result<Published, PublishError> {
+    let rpc = open_client(&request.endpoint).await.map_err(|problem| problem.at(&request.endpoint))?;
+    let best = node::at(&rpc, Head::Best).await.map_err(unreadable(request))?;
+    let proposal = request.proposal();
+    proposal.encode(best.metadata_ref())?;
+    check_sudo_key(request, &best, signer).await?;
+    check_record(request, &proposal, &best).await?;
+
+    let account = signer.public_key().to_account_id().to_string();
+    let doing = "asking for the account's nonce";
+    let nonce: u64 = node::request(&rpc, "system_accountNextIndex", rpc_params![account], doing)
+        .await
+        .map_err(unreadable(request))?;
+    let params = SubstrateExtrinsicParamsBuilder::<SubstrateConfig>::new()
+        .nonce(nonce)
+        .mortal_from_unchecked(MORTAL_BLOCKS, best.block_number(), best.block_hash())
+        .build();
+    let transaction = best
+        .transactions()
+        .create_signable_offline(&proposal.payload(), params)
+        .and_then(|mut unsigned| unsigned.sign(signer))
+        .map_err(|source| PublishError::Sign(Box::new(source)))?;
+
+    let mut updates = transaction
+        .submit_and_watch()
+        .await
+        .map_err(|error| PublishError::Refused(Chained(&error).to_string()))?;
+    progress.submitted = true;
+    let hash = updates.extrinsic_hash().0;
+    tracing::debug!(transaction = %hex::encode(hash), nonce, "submitted");
+    if request.wait == Wait::None {
+        return Ok(Published { block: None, finalized: false, transaction: hash });
+    }
+    let (block, finalized) = included(request.wait, &mut updates, progress).await?;
+    let block = check_outcome(request, &proposal, &rpc, transaction.encoded(), block).await?;
+    Ok(Published { block: Some(block), finalized, transaction: hash })
+}
+
+fn unreadable(request: &Publish) -> impl FnOnce(NodeError) -> PublishError {
+    let endpoint = request.endpoint.clone();
+    move |error| PublishError::Unreadable { endpoint, source: Box::new(error) }
+}
+
+/// What the pallet would refuse on the chain as it is now is not even signed.
+async fn check_record(request: &Publish, proposal: &Proposal, best: &AtBlock) -> Result<(), PublishError> {
+    let record = Record::VaultRelease { pallet: request.pallet.clone() };
+    let slots = node::slots(best, &record).await;
+    let slots = slots.map_err(|error| unreadable(request)(NodeError::Storage(Box::new(error))))?;
+    let stated = record.decode(&slots).map_err(PublishError::Record)?;
+    Ok(proposal.forecast(node::forecast(best, stated, &request.pallet))?)
+}
+
+async fn check_sudo_key(request: &Publish, at: &AtBlock, signer: &Keypair) -> Result<(), PublishError> {
+    let sudo = node::fetch(at, &StorageKey::plain("Sudo", "Key"))
+        .await
+        .map_err(|error| unreadable(request)(NodeError::Storage(Box::new(error))))?;
+    let signer = signer.public_key().0;
+    if sudo.as_deref() == Some(&signer) {
+        return Ok(());
+    }
+    let shown = |bytes: &[u8]| format!("0x{}", hex::encode(bytes));
+    Err(PublishError::NotSudoKey { signer: shown(&signer), sudo: sudo.as_deref().map(shown) })
+}
+
+type Included = subxt::tx::TransactionInBlock<SubstrateConfig, Client>;
+
+/// Waits until the transaction is in a block of the kind that was asked for, and says whether that is final.
+async fn included(
+    wait: Wait,
+    updates: &mut TransactionProgress<SubstrateConfig, Client>,
+    progress: &mut Progress,
+) -> Result<(Included, bool), PublishError> {
+    while let Some(update) = updates.next().await {
+        match update.map_err(|error| PublishError::Outcome(Box::new(error)))? {
+            TransactionStatus::InFinalizedBlock(block) => return Ok((block, true)),
+            TransactionStatus::InBestBlock(block) if wait == Wait::Best => return Ok((block, false)),
+            TransactionStatus::InBestBlock(block) => {
+                // Only for people, and the block may be gone again already.
+                progress.best = block.at().await.ok().map(|at| at.block_number());
+                tracing::info!(block = progress.best, "in a best block, waiting for finality");
+            }
+            TransactionStatus::NoLongerInBestBlock => progress.best = None,
+            TransactionStatus::Validated | TransactionStatus::Broadcasted => {}
+            TransactionStatus::Error { message }
+            | TransactionStatus::Invalid { message }
+            | TransactionStatus::Dropped { message } => return Err(PublishError::Refused(message)),
+        }
+    }
+    Err(PublishError::Outcome("the node stopped reporting on it".into()))
+}
+
+/// Where in a block a transaction is. Read here and not by `subxt`, which knows one form of extrinsics only.
+async fn index_in_block(rpc: &RpcClient, hash: H256, transaction: &[u8]) -> Result<u32, PublishError> {
+    #[derive(serde::Deserialize)]
+    struct Signed {
+        block: Block,
+    }
+    #[derive(serde::Deserialize)]
+    struct Block {
+        extrinsics: Vec<Extrinsic>,
+    }
+    #[derive(PartialEq, serde::Deserialize)]
+    #[serde(untagged)]
+    enum Extrinsic {
+        /// `0x` and hexadecimal digits, as nodes print them.
+        Hex(String),
+        /// Numbers, as nodes of SDK stable2609 print them.
+        Bytes(Vec<u8>),
+    }
+    let signed: Signed = rpc
+        .request("chain_getBlock", rpc_params![hash])
+        .await
+        .map_err(|error| PublishError::Outcome(Box::new(error)))?;
+    let forms =
+        [Extrinsic::Hex(format!("0x{}", hex::encode(transaction))), Extrinsic::Bytes(transaction.to_vec())];
+    let mut extrinsics = signed.block.extrinsics.iter();
+    extrinsics
+        .position(|extrinsic| forms.contains(extrinsic))
+        .and_then(|index| u32::try_from(index).ok())
+        .ok_or_else(|| PublishError::Outcome("the node named a block that does not have it".into()))
+}
+
+/// Checks that the block holds a success in full: of the transaction, of the call inside, and in the storage.
+async fn check_outcome(
+    request: &Publish,
+    proposal: &Proposal,
+    rpc: &RpcClient,
+    transaction: &[u8],
+    included: Included,
+) -> Result<FinalizedBlock, PublishError> {
+    let outcome = |error: Box<dyn Error + Send + Sync>| PublishError::Outcome(error);
+    let at = included.at().await.map_err(|error| outcome(Box::new(error)))?;
+    let block = FinalizedBlock { number: at.block_number(), hash: included.block_hash().0 };
+    let index = index_in_block(rpc, included.block_hash(), transaction).await?;
+    let events = at.events().fetch().await.map_err(|error| outcome(Box::new(error)))?;
+    let dispatch_error = |bytes: &[u8]| match DispatchError::decode_from(bytes, at.metadata()) {
+        Ok(error) => Chained(&error).to_string(),
+        Err(_) => format!("an error that this vaultvisor cannot read (0x{})", hex::encode(bytes)),
+    };
+    let mut inner_succeeded = false;
+    for event in events.iter() {
+        let event = event.map_err(|error| outcome(Box::new(error)))?;
+        if event.phase() != Phase::ApplyExtrinsic(index) {
+            continue;
+        }
+        match (event.pallet_name(), event.event_name()) {
+            ("System", "ExtrinsicFailed") => {
+                let reason = dispatch_error(event.field_bytes());
+                return Err(PublishError::Failed { block: block.number, reason });
+            }
+            // Its first field is a `Result<(), DispatchError>`.
+            ("Sudo", "Sudid") => match event.field_bytes() {
+                [0] => inner_succeeded = true,
+                [1, error @ ..] => {
+                    let (calls, reason) = (proposal.names(), dispatch_error(error));
+                    return Err(PublishError::Inner { block: block.number, calls, reason });
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    if !inner_succeeded {
+        return Err(PublishError::NoOutcome { block: block.number });
+    }
+    let record = Record::VaultRelease { pallet: request.pallet.clone() };
+    let slots = node::slots(&at, &record).await.map_err(|error| outcome(Box::new(error)))?;
+    let stated =
+        record.decode(&slots).map_err(|source| PublishError::Unlike { block: block.number, source })?;
+    if request.is_stated(&stated) {
+        return Ok(block);
+    }
+    Err(PublishError::NotStated {
+        block: block.number,
+        expected: Box::new(request.clone()),
+        found: Box::new(stated),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{chain::PendingRelease, release::Release};
+
+    fn files(checksum: u8) -> Artifacts {
+        [("args-migration".parse().expect("a name"), Checksum([checksum; 32]))].into()
+    }
+
+    fn request(spec_version: Option<u32>) -> Publish {
+        Publish {
+            endpoint: "ws://127.0.0.1:1".to_owned(),
+            pallet: "VaultRelease".to_owned(),
+            version: "1.0.0".parse().expect("a version"),
+            checksum: Checksum([1; 32]),
+            spec_version,
+            artifacts: files(2),
+            wait: Wait::Finalized,
+            timeout: Duration::from_secs(1),
+        }
+    }
+
+    fn current(version: &str, checksum: u8, artifacts: Artifacts) -> Stated {
+        let release = Release {
+            sequence: Some(1),
+            version: version.parse().expect("a version"),
+            binary_checksum: Checksum([checksum; 32]),
+            artifacts,
+        };
+        Stated { current: Some(release), pending: None }
+    }
+
+    fn pending(spec_version: u32, artifacts: Artifacts) -> Stated {
+        let release = PendingRelease {
+            version: "1.0.0".parse().expect("a version"),
+            binary_checksum: Checksum([1; 32]),
+            artifacts,
+            spec_version: Some(spec_version),
+        };
+        Stated { current: None, pending: Some(release) }
+    }
+
+    #[test]
+    fn published_is_what_the_chain_states_to_the_last_file() {
+        let now = request(None);
+        assert!(now.is_stated(&current("1.0.0", 1, files(2))));
+        for other in [
+            Stated::default(),
+            current("1.0.1", 1, files(2)),
+            current("1.0.0", 3, files(2)),
+            current("1.0.0", 1, files(3)),
+            current("1.0.0", 1, Artifacts::new()),
+            pending(2, files(2)),
+        ] {
+            assert!(!now.is_stated(&other), "{other:?}");
+        }
+        let later = request(Some(2));
+        assert!(later.is_stated(&pending(2, files(2))));
+        for other in [pending(3, files(2)), pending(2, files(3)), current("1.0.0", 1, files(2))] {
+            assert!(!later.is_stated(&other), "{other:?}");
+        }
+    }
+}

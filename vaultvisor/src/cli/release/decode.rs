@@ -1,0 +1,330 @@
+//! `vaultvisor release decode`: what a call does, for those who vote on it.
+
+mod input;
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+
+use self::input::CallSource;
+use super::{
+    ChainArgs, Exit, Failure, Global, METADATA_DEADLINE, print, print_json, show::StatedJson, words,
+};
+use crate::{
+    artifact::{
+        published::{FileCheck, Found, NamedFile, check_files},
+        transfer::{Limits, Transfer},
+        url::UrlTemplate,
+    },
+    chain::{
+        governance::{
+            calls::{ReleaseCall, check_pallet},
+            changes::changes,
+            decoded::{DecodeError, decode_call},
+            explain::{Explained, Verdict, explain},
+            judge::{is_only_about_releases, judge, warnings},
+            node::{Snapshot, read_snapshot},
+        },
+        records::Stated,
+    },
+    release::{Blake2Hash, Checksum},
+};
+
+/// What `release decode` takes.
+#[derive(Debug, Args)]
+pub struct DecodeArgs {
+    /// The call in hexadecimal, @FILE with it, or - for standard input
+    #[arg(value_name = "HEX|@FILE|-")]
+    call: CallSource,
+    #[command(flatten)]
+    chain: ChainArgs,
+    /// Download every file that the call names from every release URL, and compare
+    #[arg(long)]
+    check_files: bool,
+    /// Where the files are, with placeholders as in the configuration; goes before the network's (repeatable)
+    #[arg(long, value_name = "URL", requires = "check_files")]
+    release_url: Vec<UrlTemplate>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Why a call cannot be explained or checked.
+#[derive(Debug, thiserror::Error)]
+enum DecodeInputError {
+    #[error("this is not a call of the chain {chain} (spec version {spec_version})")]
+    NotACall {
+        chain: String,
+        spec_version: u32,
+        #[source]
+        source: DecodeError,
+    },
+    #[error(
+        "--check-files needs to know where the files are: expected --network with release URLs in the \
+         configuration, or --release-url"
+    )]
+    NoReleaseUrl,
+    #[error("{url} has {{network}}, but no --network says which; write its name into the URL")]
+    NoNetworkName { url: String },
+}
+
+/// A file that is not what the call names.
+#[derive(Debug, thiserror::Error)]
+enum FilesError {
+    #[error("published under another checksum than the call names: {}", .0.join(", "))]
+    Differ(Vec<String>),
+    #[error("not found at any release URL: {}", .0.join(", "))]
+    Missing(Vec<String>),
+}
+
+/// Runs the command.
+pub(super) async fn run(args: DecodeArgs, global: &Global) -> Result<(), Failure> {
+    let bytes = args.call.read().map_err(Exit::Usage.failure())?;
+    let chain = args.chain.chain(global)?;
+    let templates = if args.release_url.is_empty() { chain.release_urls } else { args.release_url };
+    if args.check_files {
+        check_templates(&templates, chain.network.as_deref()).map_err(Exit::Usage.failure())?;
+    }
+    let snapshot =
+        read_snapshot(&chain.source, METADATA_DEADLINE).await.map_err(Exit::ChainUnreadable.failure())?;
+    check_pallet(&snapshot.metadata, &chain.source.pallet, "set_vault_release")?;
+    let call = decode_call(&snapshot.metadata, &bytes).map_err(|source| {
+        let spec_version = snapshot.forecast.spec_version;
+        Exit::Usage.failure()(DecodeInputError::NotACall {
+            chain: chain.source.network.clone(),
+            spec_version,
+            source,
+        })
+    })?;
+    let mut explained = explain(&call, &chain.source.pallet);
+    let mut after = snapshot.forecast.clone();
+    let verdict = judge(&mut explained, &mut after);
+    let checks = if args.check_files {
+        let transfer = Transfer::new(Limits::default())?;
+        let network = chain.network.as_deref().unwrap_or_default();
+        Some(check_files(&transfer, &named_files(&explained), &templates, network).await)
+    } else {
+        None
+    };
+    let decoded = Decoded {
+        bytes: &bytes,
+        call: &explained,
+        verdict,
+        snapshot: &snapshot,
+        after: &after.stated,
+        files: checks.as_deref(),
+    };
+    if args.json {
+        print_json(&decoded.json())?
+    } else {
+        print(&decoded.text())?
+    }
+    checks.as_deref().map_or(Ok(()), judge_files)
+}
+
+fn check_templates(templates: &[UrlTemplate], network: Option<&str>) -> Result<(), DecodeInputError> {
+    if templates.is_empty() {
+        return Err(DecodeInputError::NoReleaseUrl);
+    }
+    match templates.iter().find(|template| network.is_none() && template.has("network")) {
+        Some(template) => Err(DecodeInputError::NoNetworkName { url: template.to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// The files that a call states, each once, in its order.
+fn named_files(call: &Explained<'_>) -> Vec<NamedFile> {
+    let mut files = Vec::new();
+    for call in call.release_calls() {
+        let file = match call.clone() {
+            ReleaseCall::Set { version, checksum } | ReleaseCall::Schedule { version, checksum, .. } => {
+                NamedFile { version, artifact: None, checksum }
+            }
+            ReleaseCall::SetArtifact { version, name, checksum } => {
+                NamedFile { version, artifact: Some(name), checksum }
+            }
+            ReleaseCall::Cancel | ReleaseCall::RemoveArtifact { .. } => continue,
+        };
+        if !files.contains(&file) {
+            files.push(file);
+        }
+    }
+    files
+}
+
+/// A wrong file anywhere is a refusal; a file that is nowhere was not checked.
+fn judge_files(checks: &[FileCheck]) -> Result<(), Failure> {
+    let named = |is_one: &dyn Fn(&FileCheck) -> bool| {
+        let found = checks.iter().filter(|check| is_one(check));
+        let mut names: Vec<String> =
+            found.map(|check| format!("{} of {}", file_name(&check.file), check.file.version)).collect();
+        names.dedup();
+        names
+    };
+    let is_somewhere = |file: &NamedFile| {
+        checks.iter().any(|check| check.file == *file && matches!(check.found, Found::Equal { .. }))
+    };
+    let differ = named(&|check| matches!(check.found, Found::Other { .. }));
+    if !differ.is_empty() {
+        return Err(Exit::ArtifactRefused.failure()(FilesError::Differ(differ)));
+    }
+    let missing = named(&|check| !is_somewhere(&check.file));
+    if missing.is_empty() { Ok(()) } else { Err(FilesError::Missing(missing).into()) }
+}
+
+fn file_name(file: &NamedFile) -> &str {
+    file.artifact.as_ref().map_or("binary", |name| name.as_str())
+}
+
+/// Everything that was found out.
+struct Decoded<'a> {
+    bytes: &'a [u8],
+    call: &'a Explained<'a>,
+    verdict: Verdict,
+    snapshot: &'a Snapshot,
+    after: &'a Stated,
+    files: Option<&'a [FileCheck]>,
+}
+
+#[derive(Serialize)]
+struct DecodedJson<'a> {
+    length: usize,
+    hash: Blake2Hash,
+    does: Value,
+    only_about_releases: bool,
+    would_succeed_now: Option<bool>,
+    warnings: Vec<String>,
+    changes: Vec<String>,
+    before: StatedJson<'a>,
+    after: StatedJson<'a>,
+    source: &'a str,
+    genesis: String,
+    finalized: u64,
+    spec_version: u32,
+    files: Option<Vec<FileJson<'a>>>,
+}
+
+#[derive(Serialize)]
+struct FileJson<'a> {
+    version: &'a str,
+    artifact: Option<&'a str>,
+    expected: Checksum,
+    url: Option<String>,
+    /// `equal`, `other` or `nothing`.
+    result: &'static str,
+    found: Option<Checksum>,
+    bytes: Option<u64>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> From<&'a FileCheck> for FileJson<'a> {
+    fn from(check: &'a FileCheck) -> Self {
+        let (result, found, bytes, reason) = match &check.found {
+            Found::Equal { bytes } => ("equal", Some(check.file.checksum), Some(*bytes), None),
+            Found::Other { checksum, bytes } => ("other", Some(*checksum), Some(*bytes), None),
+            Found::Nothing { reason } => ("nothing", None, None, Some(reason.as_str())),
+        };
+        Self {
+            version: check.file.version.as_str(),
+            artifact: check.file.artifact.as_ref().map(|name| name.as_str()),
+            expected: check.file.checksum,
+            url: check.url.as_ref().map(ToString::to_string),
+            result,
+            found,
+            bytes,
+            reason,
+        }
+    }
+}
+
+impl Decoded<'_> {
+    fn changes(&self) -> Vec<String> {
+        let forecast = &self.snapshot.forecast;
+        changes(&forecast.stated, self.after, forecast.spec_version)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        warnings(self.call).iter().map(words::warning).collect()
+    }
+
+    fn json(&self) -> DecodedJson<'_> {
+        DecodedJson {
+            length: self.bytes.len(),
+            hash: Blake2Hash::of(self.bytes),
+            does: words::tree_json(self.call),
+            only_about_releases: is_only_about_releases(self.call),
+            would_succeed_now: match self.verdict {
+                Verdict::Succeeds => Some(true),
+                Verdict::Fails => Some(false),
+                Verdict::Unknown => None,
+            },
+            warnings: self.warnings(),
+            changes: self.changes(),
+            before: (&self.snapshot.forecast.stated).into(),
+            after: self.after.into(),
+            source: &self.snapshot.source,
+            genesis: self.snapshot.genesis.to_string(),
+            finalized: self.snapshot.finalized.number,
+            spec_version: self.snapshot.forecast.spec_version,
+            files: self.files.map(|files| files.iter().map(Into::into).collect()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let Snapshot { source, finalized, forecast, .. } = self.snapshot;
+        let mut text = format!(
+            "length  {} bytes\nhash    {} (BLAKE2-256)\n\nWhat it does\n",
+            self.bytes.len(),
+            Blake2Hash::of(self.bytes)
+        );
+        text += &indented(words::tree(self.call).lines());
+        let warnings = self.warnings();
+        if !warnings.is_empty() {
+            text += "\nATTENTION\n";
+            text += &indented(warnings.iter().map(|warning| format!("! {warning}")));
+        }
+        text += &format!(
+            "\nOn the chain as it is now ({source}, block {}, spec version {})\n",
+            finalized.number, forecast.spec_version
+        );
+        text += &indented([match self.verdict {
+            Verdict::Succeeds => "it would succeed, if made by an origin that is allowed to",
+            Verdict::Fails => "NOT all of it would succeed",
+            Verdict::Unknown => "what is about releases would succeed; what is not was not judged",
+        }]);
+        let changes = self.changes();
+        if changes.is_empty() {
+            text += "  the record would stay as it is\n";
+        }
+        text += &indented(&changes);
+        if let Some(files) = self.files {
+            text += "\nPublished files\n";
+            text += &indented(files.iter().flat_map(told_file));
+            if files.is_empty() {
+                text += "  the call names none\n";
+            }
+        }
+        text
+    }
+}
+
+fn indented<L: std::fmt::Display>(lines: impl IntoIterator<Item = L>) -> String {
+    lines.into_iter().map(|line| format!("  {line}\n")).collect()
+}
+
+fn told_file(check: &FileCheck) -> Vec<String> {
+    let place = check.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
+    let file = format!("{} of {}{place}", file_name(&check.file), check.file.version);
+    match &check.found {
+        Found::Equal { bytes } => vec![format!("equal      {file} ({bytes} bytes)")],
+        Found::Other { checksum, bytes } => vec![
+            format!("! OTHER    {file} ({bytes} bytes)"),
+            format!("           expected {}", check.file.checksum),
+            format!("           found    {checksum}"),
+        ],
+        Found::Nothing { reason } => vec![format!("! NOTHING  {file}"), format!("           {reason}")],
+    }
+}
+
+#[cfg(test)]
+mod tests;
