@@ -6,10 +6,24 @@ fn main() {
         // The builder looks for Cargo.lock upwards from the target folder, which may lie elsewhere;
         // without the lock file it would take whatever versions are newest.
         std::env::set_var("WASM_BUILD_WORKSPACE_HINT", concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        if is_for_clippy() {
+            std::env::set_var("SKIP_WASM_BUILD", "");
+        }
         for runtime in RUNTIMES {
             runtime.build();
         }
     }
+}
+
+/// Whether clippy has this program run, which needs no WebAssembly: its lints have seen the sources natively.
+///
+/// Cargo runs it a second time for clippy. Both would write the same files, each would see them as changed by the
+/// other, and so whoever changes between clippy and tests would have everything compiled again each time.
+#[cfg(feature = "std")]
+fn is_for_clippy() -> bool {
+    std::env::var_os("RUSTC_WORKSPACE_WRAPPER").is_some_and(|wrapper| {
+        std::path::Path::new(&wrapper).file_stem().is_some_and(|program| program == "clippy-driver")
+    })
 }
 
 /// A WebAssembly build of this crate.

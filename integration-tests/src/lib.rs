@@ -7,7 +7,7 @@
 //! fails.
 //!
 //! - [`journey`]: the three together, and governance's hand.
-//! - [`dev_chain`]: the chain, and control over its blocks and its finality.
+//! - [`dev_chain`]: the chain, and control over its blocks, its finality and its runtime; what its state says.
 //! - [`release_server`]: the place that releases are downloaded from.
 //! - [`releases`]: distinct real programs to release.
 //! - [`operator`]: Vaultvisor as an operator has it: configuration, daemon, status, what is left on the machine.

@@ -64,6 +64,14 @@ pub type Hash = sp_core::H256;
 pub type Header = generic::Header<BlockNumber, BlakeTwo256>;
 /// A block.
 pub type Block = generic::Block<Header, UncheckedExtrinsic>;
+/// What a node knows of the chain, which is less than its runtime does: after an upgrade extrinsics may look
+/// different, and it is the chain's runtime that reads them, not the one that the node was built with.
+pub mod opaque {
+    use sp_runtime::{generic, OpaqueExtrinsic};
+
+    /// A block whose extrinsics are bytes.
+    pub type Block = generic::Block<super::Header, OpaqueExtrinsic>;
+}
 /// An extrinsic as it arrives.
 pub type UncheckedExtrinsic =
     generic::UncheckedExtrinsic<Address, RuntimeCall, Signature, TransactionExtension>;

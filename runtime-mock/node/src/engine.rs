@@ -8,7 +8,7 @@ mod manual_seal;
 
 use std::sync::Arc;
 
-use runtime_mock::Block;
+use runtime_mock::opaque::Block;
 use sc_basic_authorship::ProposerFactory;
 use sc_consensus::{DefaultImportQueue, LongestChain};
 use sc_network::service::traits::NetworkService;

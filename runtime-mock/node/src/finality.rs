@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use runtime_mock::{Block, BlockNumber, Header};
+use runtime_mock::{BlockNumber, Header, opaque::Block};
 use sc_client_api::HeaderBackend;
 use sc_consensus_grandpa::{VotingRule, VotingRuleResult};
 use sp_runtime::traits::Header as _;

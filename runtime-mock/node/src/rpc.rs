@@ -8,7 +8,7 @@ use jsonrpsee::{
     proc_macros::rpc,
     types::ErrorObjectOwned,
 };
-use runtime_mock::{AccountId, Block, BlockNumber, Hash, Nonce};
+use runtime_mock::{AccountId, BlockNumber, Hash, Nonce, opaque::Block};
 use sc_chain_spec::ChainSpec;
 use sc_client_api::HeaderBackend;
 use sc_consensus_manual_seal::rpc::{EngineCommand, ManualSeal, ManualSealApiServer};

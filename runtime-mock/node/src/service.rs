@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use runtime_mock::{Block, Hash, apis::RuntimeApi};
+use runtime_mock::{Hash, apis::RuntimeApi, opaque::Block};
 use sc_basic_authorship::ProposerFactory;
 use sc_client_api::HeaderBackend;
 use sc_consensus_grandpa::protocol_standard_name;

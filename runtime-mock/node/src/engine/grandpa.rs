@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use runtime_mock::{Block, Hash};
+use runtime_mock::{Hash, opaque::Block};
 use sc_consensus::DefaultImportQueue;
 use sc_consensus_aura::{CompatibilityMode, ImportQueueParams, SlotProportion, StartAuraParams};
 use sc_consensus_grandpa::{

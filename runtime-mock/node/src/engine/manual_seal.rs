@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::channel::mpsc::{Receiver, Sender, channel};
-use runtime_mock::{Block, Hash};
+use runtime_mock::{Hash, opaque::Block};
 use sc_client_api::HeaderBackend;
 use sc_consensus::DefaultImportQueue;
 use sc_consensus_manual_seal::{
