@@ -77,6 +77,7 @@ run "dependencies" check_dependencies
 run "build" build
 run "clippy" clippy
 run "documentation" docs
+run "pallet alone" ./scripts/check-pallet.sh
 run "tests" tests
 
 printf '\n%s%5d s  all\n\n' "$times" "$SECONDS"

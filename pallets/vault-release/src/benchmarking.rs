@@ -8,6 +8,7 @@ use frame_support::{traits::EnsureOrigin, traits::Get};
 use crate::*;
 
 const CHECKSUM: Checksum = [0xab; 32];
+const OTHER_CHECKSUM: Checksum = [0xcd; 32];
 
 /// The `n`th of the longest versions.
 fn version<T: Config>(n: u8) -> VersionBytes<T> {
@@ -115,17 +116,17 @@ mod benchmarks {
     #[benchmark]
     fn set_release_artifact() -> Result<(), BenchmarkError> {
         let origin = release_origin::<T>()?;
-        // One version in both slots: both are written. The last file that fits, and the last by name.
+        // One version in both slots, both full: both are written, as large as they can be.
+        fill::<T>(version::<T>(0), version::<T>(0), T::MaxArtifacts::get());
         let last = T::MaxArtifacts::get().saturating_sub(1);
-        fill::<T>(version::<T>(0), version::<T>(0), last);
 
         #[extrinsic_call]
-        _(origin as T::RuntimeOrigin, version::<T>(0), name::<T>(last), CHECKSUM);
+        _(origin as T::RuntimeOrigin, version::<T>(0), name::<T>(last), OTHER_CHECKSUM);
 
         assert_last_event::<T>(Event::ReleaseArtifactSet {
             version: version::<T>(0),
             name: name::<T>(last),
-            checksum: CHECKSUM,
+            checksum: OTHER_CHECKSUM,
         });
         Ok(())
     }

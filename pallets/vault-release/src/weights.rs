@@ -47,8 +47,8 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
         // Proof Size summary in bytes:
         //  Measured:  `3404`
         //  Estimated: `4889`
-        // Minimum execution time: 20_100_000 picoseconds.
-        Weight::from_parts(21_632_000, 4889)
+        // Minimum execution time: 20_911_000 picoseconds.
+        Weight::from_parts(22_263_000, 4889)
             .saturating_add(T::DbWeight::get().reads(2_u64))
             .saturating_add(T::DbWeight::get().writes(1_u64))
     }
@@ -61,8 +61,8 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
         // Proof Size summary in bytes:
         //  Measured:  `3404`
         //  Estimated: `4889`
-        // Minimum execution time: 23_435_000 picoseconds.
-        Weight::from_parts(24_707_000, 4889)
+        // Minimum execution time: 23_685_000 picoseconds.
+        Weight::from_parts(25_318_000, 4889)
             .saturating_add(T::DbWeight::get().reads(2_u64))
             .saturating_add(T::DbWeight::get().writes(1_u64))
     }
@@ -73,8 +73,8 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
         // Proof Size summary in bytes:
         //  Measured:  `1739`
         //  Estimated: `3224`
-        // Minimum execution time: 13_430_000 picoseconds.
-        Weight::from_parts(14_292_000, 3224)
+        // Minimum execution time: 13_660_000 picoseconds.
+        Weight::from_parts(14_441_000, 3224)
             .saturating_add(T::DbWeight::get().reads(1_u64))
             .saturating_add(T::DbWeight::get().writes(1_u64))
     }
@@ -85,10 +85,10 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
     /// Proof: `VaultRelease::PendingRelease` (`max_values`: Some(1), `max_size`: Some(1671), added: 2166, mode: `Measured`)
     fn set_release_artifact() -> Weight {
         // Proof Size summary in bytes:
-        //  Measured:  `3208`
-        //  Estimated: `4693`
-        // Minimum execution time: 29_485_000 picoseconds.
-        Weight::from_parts(31_267_000, 4693)
+        //  Measured:  `3404`
+        //  Estimated: `4889`
+        // Minimum execution time: 31_297_000 picoseconds.
+        Weight::from_parts(33_370_000, 4889)
             .saturating_add(T::DbWeight::get().reads(2_u64))
             .saturating_add(T::DbWeight::get().writes(2_u64))
     }
@@ -101,8 +101,8 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
         // Proof Size summary in bytes:
         //  Measured:  `3404`
         //  Estimated: `4889`
-        // Minimum execution time: 29_724_000 picoseconds.
-        Weight::from_parts(31_597_000, 4889)
+        // Minimum execution time: 30_186_000 picoseconds.
+        Weight::from_parts(32_169_000, 4889)
             .saturating_add(T::DbWeight::get().reads(2_u64))
             .saturating_add(T::DbWeight::get().writes(2_u64))
     }
@@ -115,8 +115,8 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
         // Proof Size summary in bytes:
         //  Measured:  `3404`
         //  Estimated: `4889`
-        // Minimum execution time: 20_230_000 picoseconds.
-        Weight::from_parts(21_472_000, 4889)
+        // Minimum execution time: 20_050_000 picoseconds.
+        Weight::from_parts(21_452_000, 4889)
             .saturating_add(T::DbWeight::get().reads(2_u64))
             .saturating_add(T::DbWeight::get().writes(2_u64))
     }
@@ -127,8 +127,8 @@ impl<T: frame_system::Config> WeightInfo for SubstrateWeight<T> {
         // Proof Size summary in bytes:
         //  Measured:  `1739`
         //  Estimated: `3224`
-        // Minimum execution time: 9_083_000 picoseconds.
-        Weight::from_parts(9_694_000, 3224).saturating_add(T::DbWeight::get().reads(1_u64))
+        // Minimum execution time: 9_324_000 picoseconds.
+        Weight::from_parts(9_985_000, 3224).saturating_add(T::DbWeight::get().reads(1_u64))
     }
 }
 
@@ -142,8 +142,8 @@ impl WeightInfo for () {
         // Proof Size summary in bytes:
         //  Measured:  `3404`
         //  Estimated: `4889`
-        // Minimum execution time: 20_100_000 picoseconds.
-        Weight::from_parts(21_632_000, 4889)
+        // Minimum execution time: 20_911_000 picoseconds.
+        Weight::from_parts(22_263_000, 4889)
             .saturating_add(RocksDbWeight::get().reads(2_u64))
             .saturating_add(RocksDbWeight::get().writes(1_u64))
     }
@@ -156,8 +156,8 @@ impl WeightInfo for () {
         // Proof Size summary in bytes:
         //  Measured:  `3404`
         //  Estimated: `4889`
-        // Minimum execution time: 23_435_000 picoseconds.
-        Weight::from_parts(24_707_000, 4889)
+        // Minimum execution time: 23_685_000 picoseconds.
+        Weight::from_parts(25_318_000, 4889)
             .saturating_add(RocksDbWeight::get().reads(2_u64))
             .saturating_add(RocksDbWeight::get().writes(1_u64))
     }
@@ -168,8 +168,8 @@ impl WeightInfo for () {
         // Proof Size summary in bytes:
         //  Measured:  `1739`
         //  Estimated: `3224`
-        // Minimum execution time: 13_430_000 picoseconds.
-        Weight::from_parts(14_292_000, 3224)
+        // Minimum execution time: 13_660_000 picoseconds.
+        Weight::from_parts(14_441_000, 3224)
             .saturating_add(RocksDbWeight::get().reads(1_u64))
             .saturating_add(RocksDbWeight::get().writes(1_u64))
     }
@@ -180,10 +180,10 @@ impl WeightInfo for () {
     /// Proof: `VaultRelease::PendingRelease` (`max_values`: Some(1), `max_size`: Some(1671), added: 2166, mode: `Measured`)
     fn set_release_artifact() -> Weight {
         // Proof Size summary in bytes:
-        //  Measured:  `3208`
-        //  Estimated: `4693`
-        // Minimum execution time: 29_485_000 picoseconds.
-        Weight::from_parts(31_267_000, 4693)
+        //  Measured:  `3404`
+        //  Estimated: `4889`
+        // Minimum execution time: 31_297_000 picoseconds.
+        Weight::from_parts(33_370_000, 4889)
             .saturating_add(RocksDbWeight::get().reads(2_u64))
             .saturating_add(RocksDbWeight::get().writes(2_u64))
     }
@@ -196,8 +196,8 @@ impl WeightInfo for () {
         // Proof Size summary in bytes:
         //  Measured:  `3404`
         //  Estimated: `4889`
-        // Minimum execution time: 29_724_000 picoseconds.
-        Weight::from_parts(31_597_000, 4889)
+        // Minimum execution time: 30_186_000 picoseconds.
+        Weight::from_parts(32_169_000, 4889)
             .saturating_add(RocksDbWeight::get().reads(2_u64))
             .saturating_add(RocksDbWeight::get().writes(2_u64))
     }
@@ -210,8 +210,8 @@ impl WeightInfo for () {
         // Proof Size summary in bytes:
         //  Measured:  `3404`
         //  Estimated: `4889`
-        // Minimum execution time: 20_230_000 picoseconds.
-        Weight::from_parts(21_472_000, 4889)
+        // Minimum execution time: 20_050_000 picoseconds.
+        Weight::from_parts(21_452_000, 4889)
             .saturating_add(RocksDbWeight::get().reads(2_u64))
             .saturating_add(RocksDbWeight::get().writes(2_u64))
     }
@@ -222,7 +222,7 @@ impl WeightInfo for () {
         // Proof Size summary in bytes:
         //  Measured:  `1739`
         //  Estimated: `3224`
-        // Minimum execution time: 9_083_000 picoseconds.
-        Weight::from_parts(9_694_000, 3224).saturating_add(RocksDbWeight::get().reads(1_u64))
+        // Minimum execution time: 9_324_000 picoseconds.
+        Weight::from_parts(9_985_000, 3224).saturating_add(RocksDbWeight::get().reads(1_u64))
     }
 }
