@@ -3,6 +3,8 @@
 //! Results go to stdout, everything else to stderr. The exit codes are a contract with scripts and service
 //! managers; they are listed in `docs/operators.md` and in the `--help` text.
 
+pub mod history;
+pub mod operator;
 pub mod release;
 pub mod run;
 pub mod status;
@@ -75,6 +77,20 @@ pub enum Command {
     Run,
     /// What every vault does and why
     Status(status::StatusArgs),
+    /// What was decided, on which block, with which outcome
+    History(history::HistoryArgs),
+    /// Change nothing of a vault from now on, until `resume`; it is still supervised
+    Hold(operator::HoldArgs),
+    /// End a vault's hold
+    Resume(operator::VaultArgs),
+    /// Run one chosen release until the chain's next statement
+    Override(operator::OverrideArgs),
+    /// Try now what waits for its next try: a rejected release, a download, a start
+    Retry(operator::VaultArgs),
+    /// Stop a vault and start it again
+    Restart(operator::VaultArgs),
+    /// Print the JSON Schema of the configuration
+    Schema,
     /// State a release on a chain, or read what a chain states
     #[command(subcommand)]
     Release(Box<release::ReleaseCommand>),
@@ -123,5 +139,13 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#}", self.error)
+    }
+}
+
+/// The outcome of printing a result. A reader that has gone away, such as `head`, has read all it wants.
+fn written(outcome: std::io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => Ok(outcome?),
     }
 }

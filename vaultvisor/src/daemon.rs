@@ -1,26 +1,40 @@
-//! Wiring: the tasks of one running vaultvisor, and how they end.
+//! Wiring: the tasks of one running vaultvisor, its signals, and how it ends.
 //!
 //! - [`home`]: the folder of everything durable, and the lock that makes this vaultvisor its only one;
+//! - `fleet`: which vaults and networks are supervised, and how a new configuration is put in force;
 //! - `network_task`: follows one chain and makes what it saw durable before any vault hears of it;
 //! - `vault_task`: the loop of events and decisions of one vault;
-//! - `executor`: carries out the actions of one vault.
+//! - `executor`: carries out the actions of one vault;
+//! - `health`: asks a vault on probation whether it is well;
+//! - `control`, `operator`: the control socket, and what an operator asks for on it;
+//! - `chronicle`: writes the history;
+//! - `notify`: tells a service manager how far we are.
 
+mod chronicle;
+mod control;
 mod executor;
+mod fleet;
+mod health;
 pub mod home;
 mod network_task;
+mod notify;
+mod operator;
+mod signals;
 mod vault_task;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    path::PathBuf,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{Semaphore, watch},
     task::AbortHandle,
+    time::Instant,
 };
 
 use crate::{
@@ -28,16 +42,26 @@ use crate::{
         Store, StoreError,
         fetch::{Fetcher, Limits},
     },
-    config::Settings,
-    decide::Now,
-    journal::{NetworkJournal, ReadError, VaultJournal},
+    config::{ConfigError, Settings},
+    decide::{BootId, Now},
+    error_chain::Chained,
     process::{
+        boot_id,
         handle::{PrepareError, find_keeper},
         lock::{FolderError, check_folder},
     },
     release::Checksum,
 };
+use chronicle::Chronicle;
+use fleet::{Fleet, Goal, Tasks};
 use home::{Home, HomeError};
+use signals::{Signal, Signals};
+
+/// A vault's task that failed is begun again after this long: often enough to be soon, rarely enough that one
+/// which fails at once does not fill the log.
+const BEGIN_AGAIN: Duration = Duration::from_secs(10);
+/// The history of the last decisions is on disk within this, or the disk does not answer.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why vaultvisor did not run, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +72,6 @@ pub enum RunError {
     /// The lock folder cannot be used.
     #[error(transparent)]
     LockFolder(#[from] FolderError),
-    /// A durable file cannot be used.
-    #[error("cannot use the durable state")]
-    Journal(#[from] ReadError),
     /// The artifact store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,6 +84,23 @@ pub enum RunError {
     /// Signals cannot be handled.
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
+    /// The control socket cannot be made.
+    #[error("cannot listen on {}", path.display())]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The system does not say which boot this is.
+    #[error("cannot read the identity of this boot")]
+    Boot(#[source] io::Error),
+    /// Nothing of any vault can be used.
+    #[error("no vault can be supervised: {}", reasons.join("; "))]
+    NoneUsable {
+        /// For each vault.
+        reasons: Vec<String>,
+    },
     /// No vault could be started, because others hold their locks or may still run.
     #[error("no vault could be started: {}", reasons.join("; "))]
     AllBlocked {
@@ -76,10 +114,15 @@ pub enum RunError {
 /// What the vaults of one daemon share.
 #[derive(Debug)]
 struct Shared {
-    settings: Settings,
+    home: PathBuf,
+    lock_dir: PathBuf,
+    boot: BootId,
     store: Store,
     fetcher: Fetcher,
-    keeper: std::path::PathBuf,
+    keeper: PathBuf,
+    /// Asks health URLs.
+    health: reqwest::Client,
+    chronicle: Chronicle,
     /// What each vault needs from the store. A file goes only when none needs it.
     needed: Mutex<BTreeMap<String, BTreeSet<Checksum>>>,
     /// One download at a time for each checksum: who comes second finds the file there.
@@ -99,89 +142,161 @@ enum Progress {
     Stopped,
 }
 
-/// Supervises until a signal says to end, then stops every vault.
-pub async fn run(settings: Settings) -> Result<(), RunError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+/// Supervises until a signal says to end; then stops every vault, or leaves them running if the signal says so.
+///
+/// `read_again` reads the configuration anew, for SIGHUP.
+pub async fn run(
+    settings: Settings,
+    read_again: impl Fn() -> Result<Settings, ConfigError>,
+) -> Result<(), RunError> {
+    let mut signals = Signals::new().map_err(RunError::Signals)?;
     check_folder(&settings.lock_dir)?;
     let home = Home::open(&settings.home).await?;
     let store = Store::open(&settings.home)?;
-    let network_journal = NetworkJournal::new(&settings.home);
-    let known_networks = network_journal.load()?;
-    let keeper = find_keeper()?;
-    let fetcher = Fetcher::new(store.clone(), Limits::default())?;
-
-    let mut recorded = BTreeMap::new();
-    for name in settings.vaults.keys() {
-        let journal = VaultJournal::new(&home.vault_folder(name)?);
-        let state = journal.load()?.unwrap_or_default();
-        recorded.insert(name.clone(), (journal, state));
-    }
-    let needed = recorded
-        .iter()
-        .map(|(name, (_, recorded))| (name.clone(), recorded.state.needed().into_iter().collect()))
-        .collect();
+    let limits = Limits { max_bytes: settings.max_artifact_bytes, ..Limits::default() };
+    let (chronicle, _writing) = Chronicle::open(&settings.home);
     let shared = Arc::new(Shared {
-        settings,
+        home: settings.home.clone(),
+        lock_dir: settings.lock_dir.clone(),
+        boot: BootId(boot_id().map_err(RunError::Boot)?),
+        fetcher: Fetcher::new(store.clone(), limits)?,
         store,
-        fetcher,
-        keeper,
-        needed: Mutex::new(needed),
+        keeper: find_keeper()?,
+        health: health::client()?,
+        chronicle,
+        needed: Mutex::default(),
         downloads: Mutex::default(),
     });
+    let socket = control::Socket::bind(&settings.home).map_err(|source| {
+        let path = settings.home.join(crate::control::SOCKET);
+        RunError::Control { path, source }
+    })?;
 
-    let mut network_tasks = Vec::new();
-    let mut networks = BTreeMap::new();
-    let used: BTreeSet<&str> = shared.settings.vaults.values().map(|vault| vault.network.as_str()).collect();
-    for name in used {
-        let network = shared.settings.networks[name].clone();
-        let known = known_networks.get(name).cloned();
-        let (status, task) = network_task::spawn(network, known, network_journal.clone());
-        networks.insert(name.to_owned(), status);
-        network_tasks.push(AbortOnDrop(task));
-    }
+    let fleet = Arc::new(Fleet::new(shared.clone(), settings));
+    let mut tasks = Tasks::new();
+    fleet.reconcile(&mut tasks);
+    let answering = tokio::spawn(socket.serve(fleet.clone()));
+    tracing::info!(vaults = tasks.len(), home = %shared.home.display(), "vaultvisor runs");
+    notify::ready();
 
-    let (shutdown, shutdown_seen) = watch::channel(false);
-    let mut tasks = Vec::new();
-    let mut progress = Vec::new();
-    for (name, (journal, recorded)) in recorded {
-        let vault = shared.settings.vaults[&name].clone();
-        let chain = networks[&vault.network].clone();
-        let genesis = known_networks.get(&vault.network).map(|record| record.genesis);
-        let genesis = shared.settings.networks[&vault.network].genesis.or(genesis);
-        let (sender, receiver) = watch::channel(Progress::Undecided);
-        let task = vault_task::VaultTask::new(shared.clone(), vault, genesis, journal, recorded, sender);
-        progress.push(receiver);
-        tasks.push(tokio::spawn(task.run(chain, shutdown_seen.clone())));
+    let outcome = supervise(&fleet, &mut tasks, &mut signals, read_again).await;
+    answering.abort();
+    // Its end removes the socket.
+    let _ = answering.await;
+    if tokio::time::timeout(FLUSH_TIMEOUT, shared.chronicle.flush()).await.is_err() {
+        tracing::error!("the end of the history could not be written");
     }
-    tracing::info!(vaults = tasks.len(), home = %shared.settings.home.display(), "vaultvisor runs");
-
-    let outcome = tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        blocked = all_blocked(progress) => Err(blocked),
-    };
-    tracing::info!("stopping the vaults");
-    // Further signals change nothing: the vaults end within their graces. The receivers stay, so that a
-    // second SIGINT does not kill us in the middle of it.
-    shutdown.send_replace(true);
-    for ended in join_all(tasks).await {
-        if let Err(panic) = ended {
-            std::panic::resume_unwind(panic.into_panic());
-        }
-    }
-    drop((terminate, interrupt, home));
+    // The signals are handled, and the home is ours, until here.
+    drop((signals, home));
     outcome
 }
 
-/// Comes back only if the first start of every vault was blocked: then there is nothing to supervise.
-async fn all_blocked(progress: Vec<watch::Receiver<Progress>>) -> RunError {
+/// Until no task is left because none should be.
+async fn supervise(
+    fleet: &Fleet,
+    tasks: &mut Tasks,
+    signals: &mut Signals,
+    read_again: impl Fn() -> Result<Settings, ConfigError>,
+) -> Result<(), RunError> {
+    let (progress, broken) = fleet.progress();
+    let mut all_blocked = std::pin::pin!(all_blocked(progress, broken));
+    let mut is_settled = false;
+    let mut begin_again_at: Option<Instant> = None;
+    let mut outcome = Ok(());
+    let mut goal = Goal::Supervise;
+    loop {
+        if goal != Goal::Supervise && tasks.is_empty() {
+            return outcome;
+        }
+        tokio::select! {
+            signal = signals.next() => {
+                match (signal, goal) {
+                    (Signal::Reload, Goal::Supervise) => {
+                        reload(fleet, tasks, &read_again);
+                        is_settled = true;
+                    }
+                    (Signal::Stop, Goal::Supervise | Goal::Leave) => {
+                        tracing::info!("stopping the vaults");
+                        goal = Goal::Stop;
+                    }
+                    (Signal::Leave, Goal::Supervise) => {
+                        tracing::info!("leaving the vaults running");
+                        goal = Goal::Leave;
+                    }
+                    // Asked again, nothing changes: the vaults end within their graces.
+                    _ => tracing::info!("already ending; the vaults end within their graces"),
+                }
+                if goal != Goal::Supervise {
+                    notify::stopping();
+                    fleet.aim(goal);
+                }
+            }
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(ended) => {
+                    if fleet.ended(ended) {
+                        begin_again_at = Some(Instant::now() + BEGIN_AGAIN);
+                    } else {
+                        fleet.reconcile(tasks);
+                    }
+                }
+                // Their own panics are caught: this one is of the wiring.
+                Err(error) => tracing::error!(%error, "a vault's task is gone"),
+            },
+            () = at(begin_again_at) => {
+                begin_again_at = None;
+                fleet.reconcile(tasks);
+            }
+            error = &mut all_blocked, if !is_settled && goal == Goal::Supervise => {
+                is_settled = true;
+                outcome = Err(error);
+                goal = Goal::Stop;
+                fleet.aim(goal);
+            }
+        }
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Puts the configuration in force that the file holds now; a bad one leaves the old in force.
+fn reload(fleet: &Fleet, tasks: &mut Tasks, read_again: impl Fn() -> Result<Settings, ConfigError>) {
+    notify::reloading();
+    let refused = |what: String| {
+        let what = format!("{what}\nthe configuration from before stays in force");
+        tracing::error!("{what}");
+        fleet.refused(what);
+    };
+    match read_again().map(|settings| fleet.take_up(settings)) {
+        Ok(Ok(())) => {
+            fleet.reconcile(tasks);
+            tracing::info!("the configuration was read again and is in force");
+        }
+        Ok(Err(problems)) => {
+            let problems: String = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+            refused(format!("the configuration cannot be put in force while vaultvisor runs:{problems}"));
+        }
+        Err(error) => refused(Chained(&error).to_string()),
+    }
+    notify::ready();
+}
+
+/// Comes back only if the first start of every vault was blocked, or nothing of it can be used: then there is
+/// nothing to supervise.
+async fn all_blocked(progress: Vec<watch::Receiver<Progress>>, broken: Vec<String>) -> RunError {
+    if progress.is_empty() {
+        return RunError::NoneUsable { reasons: broken };
+    }
     let first_outcome = |mut receiver: watch::Receiver<Progress>| async move {
         let decided = receiver.wait_for(|progress| *progress != Progress::Undecided).await;
-        decided.map_or(Progress::Stopped, |progress| progress.clone())
+        decided.map_or(Progress::Alive, |progress| progress.clone())
     };
     let mut outcomes: FuturesUnordered<_> = progress.into_iter().map(first_outcome).collect();
-    let (mut locks_are_held, mut reasons) = (true, Vec::new());
+    let (mut locks_are_held, mut reasons) = (true, broken);
     while let Some(outcome) = outcomes.next().await {
         match outcome {
             Progress::Blocked { lock_is_held, reason } => {
@@ -196,21 +311,25 @@ async fn all_blocked(progress: Vec<watch::Receiver<Progress>>) -> RunError {
 
 /// A background task that ends with its owner.
 #[derive(Debug)]
-struct AbortOnDrop(AbortHandle);
+struct AbortOnDrop(Option<AbortHandle>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 
-/// Both clocks, now.
+/// Both clocks, now. The monotonic one is that of the timers: it stands still while the machine sleeps.
 pub(crate) fn now() -> Now {
-    let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let millis = boot.tv_sec.unsigned_abs() * 1000 + boot.tv_nsec.unsigned_abs() / 1_000_000;
-    Now { moment: crate::decide::Moment(millis), unix_secs: unix_secs(std::time::SystemTime::now()) }
+    let moment = crate::decide::Moment(crate::process::monotonic_ns() / 1_000_000);
+    Now { moment, unix_secs: unix_secs(std::time::SystemTime::now()) }
 }
 
 fn unix_secs(time: std::time::SystemTime) -> u64 {
     time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! state means "nothing was ever started here".
 
 pub mod atomic_file;
+mod schema_1;
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +21,10 @@ use crate::{
 };
 use atomic_file::WriteError;
 
-/// The form of the files in this version. Files of another are refused, not guessed at.
-const SCHEMA: u32 = 1;
+/// The form of a vault's file in this version. Older ones are read, newer ones refused and not guessed at.
+const VAULT_SCHEMA: u32 = 2;
+/// The form of a network's file.
+const NETWORK_SCHEMA: u32 = 1;
 
 /// Why a durable file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,38 +46,57 @@ pub enum ReadError {
         source: serde_json::Error,
     },
     /// It was written by another version.
-    #[error("{} has schema {found}, expected {SCHEMA}: it was written by another version of vaultvisor", path.display())]
+    #[error("{} has schema {found}, expected {expected} or older: it was written by a newer version of vaultvisor", path.display())]
     Schema {
         /// The file.
         path: PathBuf,
         /// The number in it.
         found: u32,
+        /// The newest that this version reads.
+        expected: u32,
     },
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ReadError> {
-    let text = match std::fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(ReadError::Read { path: path.to_owned(), source }),
-    };
+fn read_file(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
+    match std::fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ReadError::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// Reads a file's schema first, since one of another need not have our fields; an older one goes through
+/// `upgrade`.
+fn parse<T: DeserializeOwned>(
+    path: &Path,
+    text: &[u8],
+    newest: u32,
+    upgrade: impl FnOnce(serde_json::Value) -> Result<serde_json::Value, serde_json::Error>,
+) -> Result<T, ReadError> {
     let damaged = |source| ReadError::Damaged { path: path.to_owned(), source };
-    // The number first: a file of another schema need not have our fields.
     #[derive(Deserialize)]
     struct Schema {
         schema: u32,
     }
-    let Schema { schema: found } = serde_json::from_slice(&text).map_err(damaged)?;
-    if found != SCHEMA {
-        return Err(ReadError::Schema { path: path.to_owned(), found });
+    let Schema { schema: found } = serde_json::from_slice(text).map_err(damaged)?;
+    if found == newest {
+        serde_json::from_slice(text).map_err(damaged)
+    } else if (1..newest).contains(&found) {
+        let old = serde_json::from_slice(text).map_err(damaged)?;
+        upgrade(old).and_then(serde_json::from_value).map_err(damaged)
+    } else {
+        Err(ReadError::Schema { path: path.to_owned(), found, expected: newest })
     }
-    serde_json::from_slice(&text).map(Some).map_err(damaged)
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), WriteError> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|error| WriteError { path: path.to_owned(), source: error.into() })?;
+fn print<T: Serialize>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');
+    Ok(text)
+}
+
+fn replace(path: &Path, text: Result<Vec<u8>, serde_json::Error>) -> Result<(), WriteError> {
+    let text = text.map_err(|error| WriteError { path: path.to_owned(), source: error.into() })?;
     atomic_file::replace(path, &text)
 }
 
@@ -110,19 +132,28 @@ impl VaultJournal {
 
     /// The newest state; `None` for a vault that was never seen here.
     pub fn load(&self) -> Result<Option<Recorded>, ReadError> {
-        let file: Option<VaultFile> = read_json(&self.path)?;
-        Ok(file.map(|file| Recorded { state: file.state, since_unix_secs: file.since_unix_secs }))
+        read_file(&self.path)?.map(|text| decode(&self.path, &text)).transpose()
     }
 
     /// Makes a state durable.
     pub fn store(&self, recorded: &Recorded) -> Result<(), WriteError> {
-        let file = VaultFile {
-            schema: SCHEMA,
-            since_unix_secs: recorded.since_unix_secs,
-            state: recorded.state.clone(),
-        };
-        write_json(&self.path, &file)
+        replace(&self.path, encode(recorded))
     }
+}
+
+/// A vault's file as text: the form alone, for whoever keeps it elsewhere than on a disk.
+pub fn encode(recorded: &Recorded) -> Result<Vec<u8>, serde_json::Error> {
+    print(&VaultFile {
+        schema: VAULT_SCHEMA,
+        since_unix_secs: recorded.since_unix_secs,
+        state: recorded.state.clone(),
+    })
+}
+
+/// Reads a vault's file; `path` is for the error only.
+pub fn decode(path: &Path, text: &[u8]) -> Result<Recorded, ReadError> {
+    let file: VaultFile = parse(path, text, VAULT_SCHEMA, schema_1::upgrade)?;
+    Ok(Recorded { state: file.state, since_unix_secs: file.since_unix_secs })
 }
 
 /// What was seen of one chain: its pin, and how far it had come.
@@ -151,7 +182,7 @@ impl NetworkRecord {
     /// What a view says.
     pub fn of(network: &str, view: &ChainView, seen_unix_secs: u64) -> Self {
         Self {
-            schema: SCHEMA,
+            schema: NETWORK_SCHEMA,
             network: network.to_owned(),
             genesis: view.genesis,
             finalized: view.finalized,
@@ -196,7 +227,8 @@ impl NetworkJournal {
             // Temporary files of a write that a crash cut short begin with a dot.
             let is_record = path.extension().is_some_and(|end| end == "json")
                 && !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            if is_record && let Some(record) = read_json::<NetworkRecord>(&path)? {
+            if is_record && let Some(text) = read_file(&path)? {
+                let record: NetworkRecord = parse(&path, &text, NETWORK_SCHEMA, Ok)?;
                 records.insert(record.network.clone(), record);
             }
         }
@@ -205,37 +237,9 @@ impl NetworkJournal {
 
     /// Makes a record durable, under its chain's genesis hash.
     pub fn store(&self, record: &NetworkRecord) -> Result<(), WriteError> {
-        write_json(&self.folder.join(format!("{}.json", record.genesis)), record)
+        replace(&self.folder.join(format!("{}.json", record.genesis)), print(record))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_state_comes_back_as_it_was() {
-        let folder = tempfile::tempdir().expect("folder");
-        let journal = VaultJournal::new(folder.path());
-        assert!(journal.load().expect("absent").is_none());
-        let recorded =
-            Recorded { state: State { shutting_down: true, ..State::default() }, since_unix_secs: 7 };
-        journal.store(&recorded).expect("store");
-        let loaded = journal.load().expect("load").expect("there");
-        assert_eq!((loaded.state, loaded.since_unix_secs), (recorded.state, 7));
-    }
-
-    #[test]
-    fn a_damaged_or_foreign_file_is_an_error_and_not_absent() {
-        let folder = tempfile::tempdir().expect("folder");
-        let journal = VaultJournal::new(folder.path());
-        let path = folder.path().join("state.json");
-        for text in ["", "{", "[]", r#"{"schema": 1}"#, r#"{"schema": "x"}"#] {
-            std::fs::write(&path, text).expect("write");
-            let error = journal.load().expect_err(text).to_string();
-            assert!(error.contains("state.json"), "{error}");
-        }
-        std::fs::write(&path, r#"{"schema": 2, "other": true}"#).expect("write");
-        assert!(matches!(journal.load(), Err(ReadError::Schema { found: 2, .. })));
-    }
-}
+mod tests;

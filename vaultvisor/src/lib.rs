@@ -38,15 +38,19 @@
 //! | [`process`] | keepers, locks, processes and their ends |
 //! | [`daemon`] | wiring: tasks, executors, signals |
 //! | [`status`] | what people see |
+//! | [`history`] | what was decided, durably |
+//! | [`control`] | what is said on the control socket |
 //! | [`error_chain`] | an error and its causes as one line |
 
 pub mod artifact;
 pub mod chain;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod decide;
 pub mod error_chain;
+pub mod history;
 pub mod journal;
 pub mod process;
 pub mod release;

@@ -7,12 +7,11 @@ use std::{
 
 use clap::Parser;
 use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
-use vaultvisor::cli::{self, Cli, Color, Command, Failure, Global, LogFormat};
+use vaultvisor::cli::{self, Cli, Color, Command, Exit, Failure, Global, LogFormat};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    set_up_logging(&cli.global);
-    match run(cli) {
+    match set_up_logging(&cli.global).and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Standard error may be closed; then there is nobody to tell.
@@ -28,12 +27,34 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run => runtime.block_on(cli::run::run(&cli.global)),
         Command::Status(args) => cli::status::run(&args, &cli.global),
+        Command::History(args) => cli::history::run(&args, &cli.global),
+        Command::Hold(args) => cli::operator::hold(args, &cli.global),
+        Command::Resume(args) => cli::operator::resume(args, &cli.global),
+        Command::Override(args) => cli::operator::override_with(args, &cli.global),
+        Command::Retry(args) => cli::operator::retry(args, &cli.global),
+        Command::Restart(args) => cli::operator::restart(args, &cli.global),
+        Command::Schema => {
+            Ok(io::stdout().lock().write_all(vaultvisor::config::schema::SCHEMA.as_bytes())?)
+        }
         Command::Release(command) => runtime.block_on(cli::release::run(*command, &cli.global)),
     }
 }
 
-fn set_up_logging(global: &Global) {
-    let level = match i16::from(global.verbose) - i16::from(global.quiet) {
+/// The level that `-v` and `-q` count from: `VAULTVISOR_LOG`, by its name.
+fn base_level() -> Result<i16, Failure> {
+    const NAMES: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+    let Some(found) = std::env::var_os("VAULTVISOR_LOG").filter(|found| !found.is_empty()) else {
+        return Ok(0);
+    };
+    let position = NAMES.iter().zip(-2..).find(|(name, _)| found.eq_ignore_ascii_case(name));
+    position.map(|(_, level)| level).ok_or_else(|| {
+        let expected = NAMES.join(", ");
+        Exit::Usage.failure()(anyhow::anyhow!("VAULTVISOR_LOG: found {found:?}, expected one of: {expected}"))
+    })
+}
+
+fn set_up_logging(global: &Global) -> Result<(), Failure> {
+    let level = match base_level()? + i16::from(global.verbose) - i16::from(global.quiet) {
         ..=-2 => LevelFilter::ERROR,
         -1 => LevelFilter::WARN,
         0 => LevelFilter::INFO,
@@ -55,4 +76,5 @@ fn set_up_logging(global: &Global) {
         LogFormat::Text => registry.with(lines).init(),
         LogFormat::Json => registry.with(lines.json()).init(),
     }
+    Ok(())
 }

@@ -6,24 +6,38 @@
 //! nothing; its whole interface is its arguments, one socket pair, signals and two small records.
 //!
 //! - [`protocol`]: the keeper's arguments, commands and reports; the only thing both sides share.
-//! - [`keeper`]: the keeper itself.
-//! - [`lock`]: the account lock and the record in it, the proof that nothing runs.
-//! - [`stop`]: ending a vault and all that it started.
-//! - [`handle`]: vaultvisor's side of a keeper.
-//! - `raw`: the only module with `unsafe`: `fork`, `execveat` and `signalfd`.
+//! - [`keeper`]: the keeper itself; [`stop`]: ending a vault and all that it started; [`output`]: passing on
+//!   what a vault prints.
+//! - [`lock`]: the account lock and the record in it, the proof that nothing runs; [`claim`]: taking it;
+//!   [`survivors`]: what is still there of a run that lost its keeper, found by [`search`] and ended.
+//! - [`records`]: the run and exit records, for whoever comes after this vaultvisor.
+//! - [`handle`] and [`running`]: vaultvisor's side of a keeper; [`adopt`]: finding the vault of an earlier
+//!   vaultvisor; [`unmanaged`]: finding one that somebody started by hand.
+//! - [`id`]: processes that cannot be taken for other ones.
+//! - `raw`: the only module with `unsafe`: `fork`, `execveat`, `signalfd`, and descriptors in the runtime.
 
+pub mod adopt;
+pub mod claim;
 pub mod handle;
+pub mod id;
 pub mod keeper;
 pub mod lock;
+pub mod output;
 pub mod protocol;
-#[allow(unsafe_code)] // fork, execveat and signalfd have no safe form; each use states why it is sound.
+#[allow(unsafe_code)] // What it calls has no safe form; each use states why it is sound.
 mod raw;
+pub mod records;
+pub mod running;
+pub mod search;
 pub mod stop;
+pub mod survivors;
+pub mod unmanaged;
 
 use std::{fmt, str::FromStr};
 
 use rustix::process::Signal;
-use serde::{Deserialize, Serialize};
+
+pub use id::ProcessId;
 
 /// The variable in a vault's environment by which a vault that lost its keeper and its lock is found.
 pub const MARKER: &str = "VAULTVISOR_RUN";
@@ -81,31 +95,6 @@ impl FromStr for StopSignal {
     }
 }
 
-/// A process that cannot be taken for another one: its id together with when it started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessId {
-    /// The process id.
-    pub pid: u32,
-    /// Its start, in clock ticks since boot: field 22 of `/proc/<pid>/stat`.
-    pub start_ticks: u64,
-}
-
-impl ProcessId {
-    /// The process that has this pid now; `None` when there is none.
-    pub fn of(pid: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the name in parentheses, which may hold blanks and parentheses itself.
-        let (_, after_name) = stat.rsplit_once(')')?;
-        let start_ticks = after_name.split_ascii_whitespace().nth(19)?.parse().ok()?;
-        Some(Self { pid, start_ticks })
-    }
-
-    /// Whether this very process still exists, if only as a zombie.
-    pub fn exists(self) -> bool {
-        Self::of(self.pid) == Some(self)
-    }
-}
-
 /// The identity of this boot: what is recorded under another one is history.
 pub fn boot_id() -> std::io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
@@ -127,12 +116,5 @@ mod tests {
             assert_eq!((name.parse(), stop.to_string(), stop.signal()), (Ok(stop), name.to_owned(), signal));
         }
         assert!("SIGKILL".parse::<StopSignal>().expect_err("no").contains("SIGINT"));
-    }
-
-    #[test]
-    fn a_process_is_told_from_a_later_one_with_its_pid() {
-        let own = ProcessId::of(std::process::id()).expect("own");
-        assert!(own.exists());
-        assert!(!ProcessId { start_ticks: own.start_ticks + 1, ..own }.exists());
     }
 }

@@ -1,39 +1,42 @@
 //! What people and other programs see of a vaultvisor: the document of `vaultvisor status --json`.
 //!
-//! It is made from the durable state alone, so it can be had with and without a running daemon. What only a
-//! daemon knows, such as whether an endpoint is connected, is `null` here.
+//! A daemon makes it from its memory. Without one it is made from the durable state, which every decision is
+//! written to, so that it can be had at any time; what only a daemon knows, such as whether an endpoint is
+//! connected, is `null` then.
 
 use std::{collections::BTreeMap, path::Path, time::UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     artifact::Store,
+    chain::ChainView,
     config::{Settings, Vault},
     daemon::home::{Home, vault_folder},
-    decide::{
-        Moment, State,
-        state::{Phase, Wait},
-    },
-    journal::{NetworkJournal, NetworkRecord, ReadError, Recorded, VaultJournal},
+    decide::state::{Moment, Name, State, Wait},
+    error_chain::Chained,
+    journal::{NetworkJournal, NetworkRecord, Recorded, VaultJournal},
     release::{Checksum, GenesisHash, Version},
 };
 
 /// The whole document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     /// Of the program that wrote this.
-    pub version: &'static str,
+    pub version: String,
     /// Of the daemon; `null` without one.
     pub pid: Option<u32>,
     /// When the daemon started.
     pub started_at: Option<Time>,
+    /// What is wrong with more than one vault: the newest configuration is not in force, say, or not all of it.
+    #[serde(default)]
+    pub problem: Option<String>,
     /// Each vault of the configuration.
     pub vaults: Vec<VaultStatus>,
 }
 
 /// RFC 3339 in UTC, to the second.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub u64);
 
 impl std::fmt::Display for Time {
@@ -44,20 +47,29 @@ impl std::fmt::Display for Time {
 }
 
 impl Serialize for Time {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = humantime::parse_rfc3339(&text).map_err(de::Error::custom)?;
+        let since = time.duration_since(UNIX_EPOCH).map_err(de::Error::custom)?;
+        Ok(Self(since.as_secs()))
+    }
+}
+
 /// One vault.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct VaultStatus {
     /// Its name in the configuration.
     pub name: String,
     /// Its network.
     pub network: String,
     /// The decision.
-    pub state: crate::decide::state::Name,
+    pub state: Name,
     /// Why it is that.
     pub why: String,
     /// Since when.
@@ -66,22 +78,25 @@ pub struct VaultStatus {
     pub running: Option<RunningStatus>,
     /// What the chain says should run.
     pub target: Option<TargetStatus>,
+    /// What an operator chose in its place.
+    #[serde(default, rename = "override")]
+    pub chosen: Option<ChosenStatus>,
     /// What a runtime upgrade will bring.
     pub pending: Option<PendingStatus>,
     /// What failed here.
     pub rejected: Vec<RejectedStatus>,
     /// The chain.
-    pub chain: Option<ChainStatus>,
+    pub chain: Option<ChainSeen>,
     /// The newest switch.
     pub last_switch: Option<SwitchStatus>,
     /// The newest thing that went wrong and still stands.
     pub problem: Option<String>,
     /// An operator's hold.
-    pub hold: Option<String>,
+    pub hold: Option<HoldStatus>,
 }
 
 /// The process of a vault.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunningStatus {
     /// The release it is of.
     pub version: Version,
@@ -96,7 +111,7 @@ pub struct RunningStatus {
 }
 
 /// A chain's statement.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TargetStatus {
     /// The release.
     pub version: Version,
@@ -106,8 +121,17 @@ pub struct TargetStatus {
     pub sequence: Option<u64>,
 }
 
+/// An operator's choice.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChosenStatus {
+    /// The release.
+    pub version: Version,
+    /// Its binary.
+    pub checksum: Checksum,
+}
+
 /// A release that waits for a runtime upgrade.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PendingStatus {
     /// The release.
     pub version: Version,
@@ -120,7 +144,7 @@ pub struct PendingStatus {
 }
 
 /// A release that failed here.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RejectedStatus {
     /// Its binary.
     pub checksum: Checksum,
@@ -135,15 +159,15 @@ pub struct RejectedStatus {
 }
 
 /// What is known of a chain.
-#[derive(Debug, Serialize)]
-pub struct ChainStatus {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ChainSeen {
     /// Who said so.
     pub source: String,
-    /// Whether a source is connected; only a running daemon knows, and then it is not known here.
+    /// Whether a source is connected; `null` when a daemon runs and was not asked.
     pub connected: Option<bool>,
     /// The chain.
     pub genesis: GenesisHash,
-    /// A finalized block, as new as the durable record is.
+    /// A finalized block: the newest one, or without a daemon as new as the durable record is.
     pub finalized: u64,
     /// When that was seen.
     pub finalized_at: Time,
@@ -152,7 +176,7 @@ pub struct ChainStatus {
 }
 
 /// A switch that ended with a running process.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SwitchStatus {
     /// What ran before.
     pub from: Version,
@@ -164,88 +188,149 @@ pub struct SwitchStatus {
     pub at: Time,
 }
 
+/// An operator's "change nothing for now".
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HoldStatus {
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Time,
+}
+
 impl Status {
-    /// Reads the durable state of a home.
-    pub fn read(settings: &Settings) -> Result<Self, ReadError> {
+    /// What a daemon says of itself.
+    pub(crate) fn of_daemon(
+        pid: u32,
+        started_at: Time,
+        problem: Option<String>,
+        vaults: Vec<VaultStatus>,
+    ) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { version, pid: Some(pid), started_at: Some(started_at), problem, vaults }
+    }
+
+    /// Reads the durable state of a home. What cannot be read of it is told in its place.
+    pub fn read(settings: &Settings) -> Self {
         let holder = Home::holder(&settings.home);
-        let networks = NetworkJournal::new(&settings.home).load()?;
-        let mut vaults = Vec::new();
-        for vault in settings.vaults.values() {
+        let (networks, problem) = match NetworkJournal::new(&settings.home).load() {
+            Ok(networks) => (networks, None),
+            Err(error) => (BTreeMap::new(), Some(Chained(&error).to_string())),
+        };
+        let connected = holder.is_none().then_some(false);
+        let vaults = settings.vaults.values().map(|vault| {
             let journal = VaultJournal::new(&vault_folder(&settings.home, &vault.name));
-            vaults.push(VaultStatus::new(settings, vault, journal.load()?, &networks, holder.is_some()));
-        }
-        Ok(Self {
-            version: env!("CARGO_PKG_VERSION"),
+            let chain = networks.get(&vault.network).map(|record| ChainSeen::of_record(record, connected));
+            match journal.load() {
+                Ok(recorded) => {
+                    let recorded = recorded.unwrap_or_default();
+                    VaultStatus::at_rest(&settings.home, vault, &recorded, chain)
+                }
+                Err(error) => VaultStatus::unusable(vault, chain, &Chained(&error).to_string()),
+            }
+        });
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: holder.map(|holder| holder.pid),
             started_at: holder.map(|holder| Time(holder.started_unix_secs)),
-            vaults,
-        })
+            problem,
+            vaults: vaults.collect(),
+        }
     }
 }
 
-/// A wait of the state file as wall-clock time. Both clocks are read now, so a jump of the wall clock shows.
+impl ChainSeen {
+    /// From the durable record.
+    pub(crate) fn of_record(record: &NetworkRecord, connected: Option<bool>) -> Self {
+        Self {
+            source: record.source.clone(),
+            connected,
+            genesis: record.genesis,
+            finalized: record.finalized.number,
+            finalized_at: Time(record.seen_unix_secs),
+            spec_version: record.spec_version,
+        }
+    }
+
+    /// From what a daemon has just read.
+    pub(crate) fn of_view(view: &ChainView, seen_at: Time, connected: bool) -> Self {
+        Self {
+            source: view.source.clone(),
+            connected: Some(connected),
+            genesis: view.genesis,
+            finalized: view.finalized.number,
+            finalized_at: seen_at,
+            spec_version: view.spec_version,
+        }
+    }
+}
+
+/// A wait of the state as wall-clock time. Both clocks are read now, so a jump of the wall clock shows.
 fn at(wait: Wait, now: crate::decide::Now) -> Time {
     let Moment(until) = wait.bounded(now.moment).until;
     Time(now.unix_secs + until.saturating_sub(now.moment.0) / 1000)
 }
 
 impl VaultStatus {
-    fn new(
-        settings: &Settings,
+    /// As its daemon sees it. What stands in the way of the daemon itself comes before what `decide` found.
+    pub(crate) fn live(
+        home: &Path,
         vault: &Vault,
-        recorded: Option<Recorded>,
-        networks: &BTreeMap<String, NetworkRecord>,
-        daemon_runs: bool,
+        recorded: &Recorded,
+        chain: Option<ChainSeen>,
+        trouble: Option<String>,
     ) -> Self {
-        let since =
-            recorded.as_ref().map(|recorded| recorded.since_unix_secs).filter(|secs| *secs > 0).map(Time);
-        let state = recorded.map(|recorded| recorded.state).unwrap_or_default();
+        let status = Self::new(home, vault, recorded, chain);
+        Self { problem: trouble.or(status.problem), ..status }
+    }
+
+    /// As its durable state says. What that believes to run may have ended since, and its process id may be
+    /// another program's by now.
+    fn at_rest(home: &Path, vault: &Vault, recorded: &Recorded, chain: Option<ChainSeen>) -> Self {
+        let mut status = Self::new(home, vault, recorded, chain);
+        status.running.take_if(|running| !executes(&Store::at(home), running));
+        status
+    }
+
+    /// A vault whose state cannot be used; what runs of it is not known.
+    pub(crate) fn unusable(vault: &Vault, chain: Option<ChainSeen>, reason: &str) -> Self {
+        let status = Self::new(Path::new(""), vault, &Recorded::default(), chain);
+        Self {
+            state: Name::Blocked,
+            why: format!("not supervised: {reason}"),
+            problem: Some(reason.to_owned()),
+            ..status
+        }
+    }
+
+    fn new(home: &Path, vault: &Vault, recorded: &Recorded, chain: Option<ChainSeen>) -> Self {
+        let since = Some(recorded.since_unix_secs).filter(|secs| *secs > 0).map(Time);
+        let state = &recorded.state;
         let now = crate::daemon::now();
-        let record = networks.get(&vault.network);
-        let running = state.running().filter(|running| Path::new(&format!("/proc/{}", running.pid)).exists());
+        let since_text = since.map(|since| since.to_string());
         Self {
             name: vault.name.clone(),
             network: vault.network.clone(),
             state: state.name(),
-            why: why(&state, since, now),
+            why: state.why(since_text.as_deref(), &|wait| at(wait, now).to_string()),
             since,
-            running: running.map(|running| RunningStatus {
-                version: running.build.version.clone(),
-                checksum: running.build.checksum,
-                pid: running.pid,
-                restarts: running.restarts,
-                adopted: false,
-            }),
+            running: running(state),
             target: state.target.as_ref().map(|target| TargetStatus {
                 version: target.version.clone(),
                 checksum: target.binary_checksum,
                 sequence: target.sequence,
             }),
-            pending: record.and_then(|record| record.pending.as_ref()).map(|pending| PendingStatus {
-                version: pending.version.clone(),
-                checksum: pending.binary_checksum,
+            chosen: state
+                .override_build
+                .as_ref()
+                .map(|build| ChosenStatus { version: build.version.clone(), checksum: build.checksum }),
+            pending: state.pending.as_ref().map(|pending| PendingStatus {
+                version: pending.build.version.clone(),
+                checksum: pending.build.checksum,
                 spec_version: pending.spec_version,
-                fetched: Store::at(&settings.home).contains(pending.binary_checksum),
+                fetched: Store::at(home).contains(pending.build.checksum),
             }),
-            rejected: state
-                .rejected
-                .iter()
-                .map(|rejection| RejectedStatus {
-                    checksum: rejection.build.checksum,
-                    version: rejection.build.version.clone(),
-                    reason: rejection.reason.clone(),
-                    attempts: rejection.attempts,
-                    retry_at: at(rejection.wait, now),
-                })
-                .collect(),
-            chain: record.map(|record| ChainStatus {
-                source: record.source.clone(),
-                connected: (!daemon_runs).then_some(false),
-                genesis: record.genesis,
-                finalized: record.finalized.number,
-                finalized_at: Time(record.seen_unix_secs),
-                spec_version: record.spec_version,
-            }),
+            rejected: rejected(state, now),
+            chain,
             last_switch: state.last_switch.as_ref().map(|switch| SwitchStatus {
                 from: switch.from.version.clone(),
                 to: switch.to.version.clone(),
@@ -253,39 +338,81 @@ impl VaultStatus {
                 at: Time(switch.at_unix_secs),
             }),
             problem: state.problems.last().map(|problem| problem.text.clone()),
-            hold: None,
+            hold: state
+                .hold
+                .as_ref()
+                .map(|hold| HoldStatus { reason: hold.reason.clone(), since: Time(hold.since_unix_secs) }),
         }
     }
 }
 
-/// One sentence on what a vault does or waits for, and until when.
-fn why(state: &State, since: Option<Time>, now: crate::decide::Now) -> String {
-    match &state.process {
-        Phase::Waiting => match (&state.target, state.startup_wait) {
-            (_, Some(wait)) => format!("waiting for the chain until {}", at(wait, now)),
-            (None, None) => "the chain has not stated a release yet".to_owned(),
-            (Some(target), None) => format!("fetching {} ({})", target.version, target.binary_checksum),
-        },
-        Phase::Starting { build, wait, attempt } => {
-            format!(
-                "starting {} again at {}, after {attempt} starts that did not last",
-                build.version,
-                at(*wait, now)
-            )
+fn running(state: &State) -> Option<RunningStatus> {
+    state.running().map(|running| RunningStatus {
+        version: running.build.version.clone(),
+        checksum: running.build.checksum,
+        pid: running.pid,
+        restarts: running.restarts,
+        adopted: running.adopted,
+    })
+}
+
+fn rejected(state: &State, now: crate::decide::Now) -> Vec<RejectedStatus> {
+    let rejected = state.rejected.iter().map(|rejection| RejectedStatus {
+        checksum: rejection.build.checksum,
+        version: rejection.build.version.clone(),
+        reason: rejection.reason.clone(),
+        attempts: rejection.attempts,
+        retry_at: at(rejection.wait, now),
+    });
+    rejected.collect()
+}
+
+/// Whether a process executes the binary that it is said to. One of another user's cannot be looked at, and is
+/// believed.
+fn executes(store: &Store, running: &RunningStatus) -> bool {
+    match std::fs::read_link(format!("/proc/{}/exe", running.pid)) {
+        Ok(executable) => {
+            // A binary that was removed meanwhile has " (deleted)" behind its name.
+            let binary = store.binary(running.checksum);
+            let binary = binary.canonicalize().unwrap_or(binary);
+            executable.as_os_str().as_encoded_bytes().starts_with(binary.as_os_str().as_encoded_bytes())
         }
-        Phase::Launching { build, .. } => format!("starting {}", build.version),
-        Phase::Switching { from, to, .. } => {
-            format!("switching from {} to {}", from.build.version, to.version)
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, parse};
+
+    #[test]
+    fn a_home_with_damaged_files_has_a_status_that_names_them() {
+        let home = tempfile::tempdir().expect("home");
+        let text = format!(
+            r#"{{"home": {:?}, "networks": {{"dev": {{"endpoints": ["ws://x"], "release_urls": ["https://x/"]}}}},
+                "vaults": {{"a": {{"network": "dev", "args": []}}, "b": {{"network": "dev", "args": []}}}}}}"#,
+            home.path()
+        );
+        let json = serde_json::from_str(&text).expect("JSON");
+        let settings = parse(&json, &Overrides::default()).expect("valid");
+        for (folder, file) in [("networks", "0xab.json"), ("vaults/a", "state.json")] {
+            std::fs::create_dir_all(home.path().join(folder)).expect("folder");
+            std::fs::write(home.path().join(folder).join(file), "{").expect("damage");
         }
-        Phase::Running { probation: Some(probation), process, .. } => {
-            format!("{} is on probation until {}", process.build.version, at(probation.wait, now))
+        let status = Status::read(&settings);
+        assert!(status.problem.expect("said").contains("0xab.json"));
+        assert_eq!((status.vaults[0].state, status.vaults[1].state), (Name::Blocked, Name::Waiting));
+        assert!(status.vaults[0].problem.as_ref().expect("said").contains("state.json"));
+        assert_eq!(status.vaults[1].problem, None);
+    }
+
+    #[test]
+    fn a_time_comes_back_from_its_text() {
+        for secs in [0, 1_700_000_000] {
+            let text = serde_json::to_string(&Time(secs)).expect("text");
+            assert_eq!(serde_json::from_str::<Time>(&text).expect("time"), Time(secs));
         }
-        Phase::Running { .. } => {
-            since.map_or_else(|| "healthy".to_owned(), |since| format!("healthy since {since}"))
-        }
-        Phase::RollingBack { failed, to } => format!("going back from {} to {}", failed.version, to.version),
-        Phase::Stopping { process } => format!("stopping {}", process.build.version),
-        Phase::Stopped => "vaultvisor was told to end".to_owned(),
-        Phase::Blocked { reason, wait, .. } => format!("{reason}; tried again at {}", at(*wait, now)),
+        assert!(serde_json::from_str::<Time>(r#""yesterday""#).is_err());
     }
 }

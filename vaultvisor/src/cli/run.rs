@@ -14,8 +14,13 @@ pub(super) fn settings(global: &Global) -> Result<config::Settings, Failure> {
 
 /// Supervises until a signal says to end.
 pub async fn run(global: &Global) -> Result<(), Failure> {
-    let settings = settings(global)?;
-    daemon::run(settings).await.map_err(|error| {
+    // The file of the start is read again on SIGHUP, even if one at a place that goes before it has appeared.
+    let path = config::locate(global.config.as_deref()).map_err(Exit::Usage.failure())?;
+    let path = std::path::absolute(path)?;
+    let overrides = config::Overrides::from_environment();
+    let read = || config::load(&path, &overrides);
+    let settings = read().map_err(Exit::Usage.failure())?;
+    daemon::run(settings, read).await.map_err(|error| {
         let exit = match &error {
             RunError::Home(HomeError::InUse { .. }) | RunError::AllBlocked { locks_are_held: true, .. } => {
                 Exit::LockHeld

@@ -1,6 +1,10 @@
 //! What a configuration may say, and how each problem is told.
 
-use super::*;
+use super::{
+    vault::{DEFAULT_GRACE, DEFAULT_LOG_KEEP, DEFAULT_LOG_MAX_BYTES, DEFAULT_PROBATION},
+    *,
+};
+use crate::{chain::records::DEFAULT_PALLET, process::StopSignal};
 
 const ALICE: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
 const ALICE_HEX: &str = "d43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d";
@@ -26,7 +30,11 @@ fn a_small_file_gets_the_documented_defaults() {
     assert_eq!(vault.account.as_str(), "v");
     assert_eq!(vault.args, ["--a", "b c"]);
     assert_eq!(vault.stop, Stop { signal: StopSignal::Int, grace: DEFAULT_GRACE });
-    assert_eq!(vault.probation, DEFAULT_PROBATION);
+    assert_eq!(vault.probation, Probation { length: DEFAULT_PROBATION, health_url: None });
+    assert_eq!(vault.logs, Logs::File { max_bytes: DEFAULT_LOG_MAX_BYTES, keep: DEFAULT_LOG_KEEP });
+    assert_eq!(vault.retries, [60, 300, 900, 3600, 21_600].map(Duration::from_secs));
+    assert_eq!((vault.keep_releases, settings.startup_chain_wait.as_secs()), (0, 10));
+    assert_eq!(settings.max_artifact_bytes, 512 * 1024 * 1024);
     assert_eq!(settings.networks["dev"].pallet, DEFAULT_PALLET);
 }
 
@@ -97,14 +105,79 @@ fn a_vaults_own_endpoints_are_united_with_its_networks() {
 }
 
 #[test]
+fn every_key_of_a_vault_has_its_effect() {
+    let vault = r#"{"network": "dev", "args": [],
+        "probation": {"secs": 5, "health_url": "http://127.0.0.1:9615/metrics"},
+        "stop": {"signal": "SIGTERM", "grace_secs": 7}, "retry_secs": [1, 2],
+        "logs": "file", "log_max_bytes": 65536, "log_keep": 0, "keep_releases": 3}"#;
+    let settings = read(&dev(vault)).expect("valid");
+    let vault = &settings.vaults["v"];
+    let health_url = vault.probation.health_url.as_ref().expect("there").to_string();
+    assert_eq!((vault.probation.length.as_secs(), health_url.as_str()), (5, "http://127.0.0.1:9615/metrics"));
+    assert_eq!(vault.stop, Stop { signal: StopSignal::Term, grace: Duration::from_secs(7) });
+    assert_eq!(vault.retries, [1, 2].map(Duration::from_secs));
+    assert_eq!(vault.logs, Logs::File { max_bytes: 65_536, keep: 0 });
+    assert_eq!(vault.keep_releases, 3);
+}
+
+#[test]
 fn what_this_version_does_not_do_is_refused_and_not_ignored() {
-    let asked = |key: &str| read(&dev(&format!(r#"{{"network": "dev", "args": [], {key}}}"#)));
-    for does in [r#""logs": "file""#, r#""keep_releases": 0"#] {
-        assert!(asked(does).is_ok(), "{does} was refused");
+    let in_vault = [r#""data_dir": "/d""#, r#""restore_after_live": true"#, r#""probe_args": ["--version"]"#];
+    for key in in_vault {
+        let problems = read(&dev(&format!(r#"{{"network": "dev", "args": [], {key}}}"#))).expect_err(key);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains("not in this version"), "{problems:?}");
     }
-    for does_not in [r#""logs": "journald""#, r#""keep_releases": 2"#, r#""data_dir": "/d""#] {
-        assert_eq!(asked(does_not).expect_err(does_not).len(), 1);
+    for (key, place) in [
+        (r#""http": "127.0.0.1:9616", "#, "http:"),
+        (r#""networks": {"kintsugi": {"light_client": {}}}, "#, "networks.kintsugi.light_client:"),
+        (r#""networks": {"kintsugi": {"agreement": 2}}, "#, "networks.kintsugi.agreement:"),
+        (r#""networks": {"kintsugi": {"record": ["clients-info"]}}, "#, "networks.kintsugi.record[0]:"),
+    ] {
+        let vault = format!(r#"{{"network": "kintsugi", "account": "{ALICE}", "args": []}}"#);
+        let text = format!(r#"{{{key}"home": "/h", "vaults": {{"v": {vault}}}}}"#);
+        let problems = read(&text).expect_err(key);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].starts_with(place) && problems[0].contains("not in this version"),
+            "{problems:?}"
+        );
     }
+    let json: Json = serde_json::from_str(&dev(r#"{"network": "dev", "args": []}"#)).expect("JSON");
+    let overrides = Overrides { http: true, ..Overrides::default() };
+    assert_eq!(parse(&json, &overrides).expect_err("http").len(), 1);
+}
+
+#[test]
+fn values_that_have_no_effect_or_no_meaning_are_refused() {
+    for (key, place) in [
+        (r#""logs": "syslog""#, "vaults.v.logs:"),
+        (r#""logs": "journald", "log_keep": 3"#, "vaults.v.log_keep:"),
+        (r#""log_max_bytes": 1"#, "vaults.v.log_max_bytes:"),
+        (r#""keep_releases": -1"#, "vaults.v.keep_releases:"),
+        (r#""retry_secs": []"#, "vaults.v.retry_secs:"),
+        (r#""retry_secs": [0]"#, "vaults.v.retry_secs[0]:"),
+        (r#""probation": {"health_url": "http://example.org/"}"#, "vaults.v.probation.health_url:"),
+        (r#""probation": {"health_url": "file:///x"}"#, "vaults.v.probation.health_url:"),
+        (r#""probation": {"health_url": "https://me:secret@h/"}"#, "vaults.v.probation.health_url:"),
+    ] {
+        let problems = read(&dev(&format!(r#"{{"network": "dev", "args": [], {key}}}"#))).expect_err(key);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(place) && !problems[0].contains("secret"), "{problems:?}");
+    }
+}
+
+#[test]
+fn two_names_of_one_chain_are_one_network() {
+    let genesis = "0x9af9a64e6e4da8e3073901c3ff0cc4c3aad9563786d89daf6ad820b6e14a0b8b";
+    let text = format!(
+        r#"{{"home": "/h", "networks": {{"again": {{"genesis": "{genesis}", "endpoints": ["wss://x"],
+            "release_urls": ["https://x/"]}}}},
+            "vaults": {{"v": {{"network": "kintsugi", "account": "{ALICE}", "args": []}},
+                        "w": {{"network": "again", "account": "{ALICE_HEX}", "args": []}}}}}}"#
+    );
+    let problems = read(&text).expect_err("two");
+    assert!(problems[0].starts_with("vaults.w: has the account of vaults.v"), "{problems:?}");
 }
 
 #[test]

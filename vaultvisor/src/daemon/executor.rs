@@ -9,18 +9,20 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, watch};
 use url::Url;
 
-use super::{Shared, home::vault_folder};
+use super::{Shared, fleet::Configured, home::vault_folder};
 use crate::{
     artifact::url::Filling,
-    config::Vault,
-    decide::{Action, Ending, Event, state::Build},
+    config::{Logs, Network},
+    decide::{Action, Ending, Event, Moment, Observed, state::Build},
     error_chain::Chained,
     process::{
-        handle::{End, Prepared, RunningVault, StartError, Stopper},
+        adopt,
+        handle::{Prepared, RunningVault, StartError, Stopper, VaultEvent},
         monotonic_ns,
-        protocol::{ExitStatus, Spec},
+        protocol::{ExitStatus, Output, Place, Spec},
+        unmanaged::find_unmanaged,
     },
-    release::{Checksum, GenesisHash},
+    release::{Checksum, GenesisHash, Version},
 };
 
 /// Why a start did not come to its execution.
@@ -30,18 +32,19 @@ const GIVEN_UP: &str = "vaultvisor was told to end";
 #[derive(Debug, Clone)]
 struct Current {
     stopper: Arc<Stopper>,
-    /// `Some` once it has ended.
-    end: watch::Receiver<Option<End>>,
+    /// `Some` once nothing of it is left: when its main process had ended, if anybody saw it.
+    end: watch::Receiver<Option<Option<u64>>>,
 }
 
 /// One vault's hands.
 #[derive(Debug)]
 pub(super) struct Executor {
     shared: Arc<Shared>,
-    vault: Arc<Vault>,
+    configured: watch::Receiver<Arc<Configured>>,
     /// The chain, as soon as it is known; no release is, before.
     pub(super) genesis: Option<GenesisHash>,
-    events: mpsc::Sender<Event>,
+    /// Where everything that happens to the vault is told.
+    pub(super) events: mpsc::Sender<Event>,
     current: Arc<std::sync::Mutex<Option<Current>>>,
     /// Set for good by `Stop`: what has not been executed then never is.
     give_up: watch::Sender<bool>,
@@ -50,24 +53,18 @@ pub(super) struct Executor {
 impl Executor {
     pub(super) fn new(
         shared: Arc<Shared>,
-        vault: Vault,
+        configured: watch::Receiver<Arc<Configured>>,
         genesis: Option<GenesisHash>,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        Self {
-            shared,
-            vault: Arc::new(vault),
-            genesis,
-            events,
-            current: Arc::default(),
-            give_up: watch::Sender::new(false),
-        }
+        let give_up = watch::Sender::new(false);
+        Self { shared, configured, genesis, events, current: Arc::default(), give_up }
     }
 
-    /// Begins an action; its event comes when it is done. Only `Fetch` may be under way beside another.
+    /// Begins an action; its event comes when it is done.
     pub(super) fn carry_out(&self, action: Action) {
         match action {
-            Action::Fetch(build) => self.answer(fetch(self.shared.clone(), self.vault.clone(), build)),
+            Action::Fetch(build) => self.answer(fetch(self.shared.clone(), self.configured(), build)),
             Action::Start(build) => self.start(build, None),
             Action::Switch { to } => self.start(to, self.current()),
             Action::Stop => {
@@ -77,8 +74,13 @@ impl Executor {
                 }
             }
             Action::Prune { keep } => self.prune(keep),
-            Action::Report(_) => {}
+            // Told to people by the loop.
+            Action::Report { .. } | Action::History(_) | Action::Answer { .. } => {}
         }
+    }
+
+    fn configured(&self) -> Arc<Configured> {
+        self.configured.borrow().clone()
     }
 
     fn current(&self) -> Option<Current> {
@@ -88,20 +90,64 @@ impl Executor {
     fn answer(&self, action: impl Future<Output = Event> + Send + 'static) {
         let events = self.events.clone();
         tokio::spawn(async move {
-            // The loop is gone only after a panic of its own.
+            // The loop is gone only after its end or a panic of its own.
             let _ = events.send(action.await).await;
         });
     }
 
+    /// What is there of the vault when vaultvisor starts. A process that runs is attached once the loop knows
+    /// of it.
+    pub(super) async fn observe(&self) -> (Observed, Option<RunningVault>) {
+        let Some(place) = self.place() else {
+            // A chain that was never seen: nothing was ever started on it.
+            return (Observed::Nothing, None);
+        };
+        let unknown = |reason| (Observed::NotProvable { lock_is_held: false, reason }, None);
+        match adopt::observe(&place).await {
+            adopt::Observed::Nothing | adopt::Observed::Gone { run: None, .. } => (Observed::Nothing, None),
+            adopt::Observed::Runs(running) => match build_of(&running.run.version, running.run.checksum) {
+                Ok(build) => {
+                    let since = Moment(running.started_ns / 1_000_000);
+                    (Observed::Runs { build, pid: running.vault.pid, since }, Some(*running))
+                }
+                Err(reason) => unknown(reason),
+            },
+            adopt::Observed::Gone { run: Some(run), status } => match build_of(&run.version, run.checksum) {
+                Ok(build) => (Observed::Ended { build, pid: run.pid, ending: ending(status) }, None),
+                Err(reason) => unknown(reason),
+            },
+            adopt::Observed::NotProvable { lock_is_held, reason } => {
+                (Observed::NotProvable { lock_is_held, reason }, None)
+            }
+        }
+    }
+
+    /// Watches over a process that this vaultvisor did not start.
+    pub(super) fn attach(&self, running: RunningVault) {
+        let (events, slot) = (self.events.clone(), self.current.clone());
+        let watched = watch_over(running, &slot, events);
+        tokio::spawn(watched);
+    }
+
     /// Starts a vault, in the place of another if there is one.
     fn start(&self, build: Build, old: Option<Current>) {
-        let Some(spec) = self.spec(build.checksum) else {
+        let Some(place) = self.place() else {
             let reason = "the chain is not known yet, and the vault's lock is named after it".to_owned();
             return self.answer(async { Event::StartFailed { build, reason } });
         };
+        let configured = self.configured();
+        let spec = Spec {
+            place,
+            // Unique in this boot, and the keeper's records are scoped to the boot.
+            run_id: format!("{}-{}", std::process::id(), monotonic_ns()),
+            version: build.version.to_string(),
+            binary_folder: self.shared.store.folder(build.checksum),
+            checksum: build.checksum,
+            args: configured.vault.args.clone(),
+        };
         let starting = Starting {
             shared: self.shared.clone(),
-            vault: self.vault.clone(),
+            configured,
             build,
             spec,
             give_up: self.give_up.subscribe(),
@@ -110,46 +156,47 @@ impl Executor {
         tokio::spawn(async move {
             let (started, running) = match starting.run(old).await {
                 Ok(started) => started,
-                Err(event) => return events.send(event).await,
+                Err(event) => {
+                    // As above: the loop is gone only after its end.
+                    let _ = events.send(event).await;
+                    return;
+                }
             };
-            let (end_sender, end) = watch::channel(None);
-            let current = Current { stopper: running.stopper.clone(), end };
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
-            let pid = running.vault.pid;
-            // One task for both, so that the start is told before the end; and the end is told before a switch
-            // that waits for it goes on, so that no answer of the switch overtakes it.
-            events.send(started).await?;
-            let end = running.ended().await;
-            events.send(Event::Ended { pid, ending: ending(end) }).await?;
-            end_sender.send_replace(Some(end));
-            Ok(())
+            // The slot is filled before the start is told, so that whoever hears of it can stop it; and one task
+            // tells both start and end, so that they come in this order.
+            let watched = watch_over(running, &slot, events.clone());
+            if events.send(started).await.is_ok() {
+                watched.await;
+            }
         });
     }
 
-    fn spec(&self, checksum: Checksum) -> Option<Spec> {
-        let settings = &self.shared.settings;
-        let identity = format!("{}-{}", self.genesis?, self.vault.account);
-        let folder = vault_folder(&settings.home, &self.vault.name);
-        Some(Spec {
-            lock: settings.lock_dir.join(format!("{identity}.lock")),
+    fn place(&self) -> Option<Place> {
+        let configured = self.configured();
+        let vault = &configured.vault;
+        let identity = format!("{}-{}", self.genesis?, vault.account);
+        let (output, log_bytes, log_keep) = match vault.logs {
+            Logs::File { max_bytes, keep } => (Output::File, max_bytes, keep),
+            Logs::Journald => (Output::Journald, Output::DEFAULT_LOG_BYTES, Output::DEFAULT_LOG_KEEP),
+            Logs::Inherit => (Output::Inherit, Output::DEFAULT_LOG_BYTES, Output::DEFAULT_LOG_KEEP),
+        };
+        Some(Place {
+            lock: self.shared.lock_dir.join(format!("{identity}.lock")),
             marker: identity,
-            home: settings.home.clone(),
-            // Unique in this boot, and the keeper's records are scoped to the boot.
-            run_id: format!("{}-{}", std::process::id(), monotonic_ns()),
-            binary_folder: self.shared.store.folder(checksum),
-            checksum,
-            log: folder.join("log/vault.log"),
-            folder,
-            stop_signal: self.vault.stop.signal,
-            grace_ms: u64::try_from(self.vault.stop.grace.as_millis()).unwrap_or(u64::MAX),
-            args: self.vault.args.clone(),
+            home: self.shared.home.clone(),
+            folder: vault_folder(&self.shared.home, &vault.name),
+            stop_signal: vault.stop.signal,
+            grace_ms: u64::try_from(vault.stop.grace.as_millis()).unwrap_or(u64::MAX),
+            output,
+            log_bytes,
+            log_keep,
         })
     }
 
     /// Removes what no vault of the shared store needs, on a thread of its own: a large file takes a while.
     fn prune(&self, keep: Vec<Checksum>) {
         let shared = self.shared.clone();
-        let name = self.vault.name.clone();
+        let name = self.configured().vault.name.clone();
         tokio::task::spawn_blocking(move || {
             let fetching: BTreeSet<_> =
                 shared.downloads.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
@@ -170,17 +217,72 @@ impl Executor {
     }
 }
 
-/// Puts a release's binary into the store.
-async fn fetch(shared: Arc<Shared>, vault: Arc<Vault>, build: Build) -> Event {
-    let checksum = build.checksum;
-    let network = &shared.settings.networks[&vault.network];
-    let filling = Filling { version: &build.version, network: &network.name, checksum };
+/// Puts a running vault into its slot; what comes back tells all that happens to it until nothing is left.
+fn watch_over(
+    mut running: RunningVault,
+    slot: &std::sync::Mutex<Option<Current>>,
+    events: mpsc::Sender<Event>,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (end_sender, end) = watch::channel(None);
+    let current = Current { stopper: running.stopper.clone(), end };
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
+    async move {
+        let pid = running.vault.pid;
+        let mut died_at = None;
+        while let Some(event) = running.next().await {
+            let (event, is_last) = match event {
+                VaultEvent::Died { status, at_ns } => {
+                    died_at = Some(at_ns);
+                    (Event::Died { pid, ending: ending(status) }, false)
+                }
+                VaultEvent::NotEnded { what } => (Event::NotEnded { pid, what }, false),
+                VaultEvent::Ended { .. } => (Event::Ended { pid }, true),
+            };
+            // The end is told before a switch that waits for it goes on, so that no answer of the switch
+            // overtakes it.
+            if events.send(event).await.is_err() {
+                return;
+            }
+            if is_last {
+                end_sender.send_replace(Some(died_at));
+            }
+        }
+    }
+}
+
+/// The build of a run record. Its version is only a label: what ran is known by its checksum.
+fn build_of(version: &str, checksum: Checksum) -> Result<Build, String> {
+    let version = Version::from_bytes(version.as_bytes());
+    let version = version.or_else(|_| Version::from_bytes(b"unknown")).map_err(|error| error.to_string())?;
+    Ok(Build { version, checksum })
+}
+
+/// Where a release's binary is published.
+pub(super) fn release_urls(network: &Network, build: &Build) -> Result<Vec<Url>, String> {
+    let filling = Filling { version: &build.version, network: &network.name, checksum: build.checksum };
     let urls: Result<Vec<Url>, _> = network.release_urls.iter().map(|url| url.fill(filling)).collect();
-    let urls = match urls {
-        Ok(urls) => urls,
-        Err(error) => return Event::FetchFailed { checksum, reason: Chained(&error).to_string() },
+    urls.map_err(|error| Chained(&error).to_string())
+}
+
+/// Puts a release's binary into the store.
+async fn fetch(shared: Arc<Shared>, configured: Arc<Configured>, build: Build) -> Event {
+    let checksum = build.checksum;
+    let fetched = match release_urls(&configured.network, &build) {
+        Ok(urls) => fetch_into_store(&shared, checksum, &urls).await,
+        Err(reason) => Err(reason),
     };
-    // All vaults that want one checksum share one download: the second finds the file in the store.
+    match fetched {
+        Ok(()) => Event::Fetched(checksum),
+        Err(reason) => Event::FetchFailed { checksum, reason },
+    }
+}
+
+/// Puts a file into the store. All who want one checksum share one download: the second finds it there.
+pub(super) async fn fetch_into_store(
+    shared: &Shared,
+    checksum: Checksum,
+    urls: &[Url],
+) -> Result<(), String> {
     let turn = shared
         .downloads
         .lock()
@@ -189,23 +291,20 @@ async fn fetch(shared: Arc<Shared>, vault: Arc<Vault>, build: Build) -> Event {
         .or_insert_with(|| Arc::new(Semaphore::new(1)))
         .clone();
     let permit = turn.acquire().await;
-    let fetched = shared.fetcher.fetch(checksum, &urls).await;
+    let fetched = shared.fetcher.fetch(checksum, urls).await;
     drop(permit);
     let mut downloads = shared.downloads.lock().unwrap_or_else(PoisonError::into_inner);
     // The map's and ours: nobody else waits for this file.
     if Arc::strong_count(&turn) <= 2 {
         downloads.remove(&checksum);
     }
-    match fetched {
-        Ok(()) => Event::Fetched(checksum),
-        Err(error) => Event::FetchFailed { checksum, reason: Chained(&error).to_string() },
-    }
+    fetched.map_err(|error| Chained(&error).to_string())
 }
 
 /// One start or switch under way.
 struct Starting {
     shared: Arc<Shared>,
-    vault: Arc<Vault>,
+    configured: Arc<Configured>,
     build: Build,
     spec: Spec,
     give_up: watch::Receiver<bool>,
@@ -214,23 +313,27 @@ struct Starting {
 impl Starting {
     /// Ends with a vault that runs, or with the event that says why none does.
     async fn run(mut self, old: Option<Current>) -> Result<(Event, RunningVault), Event> {
-        let build = self.build;
+        if old.is_none() {
+            self.look_for_unmanaged().await?;
+        }
+        let build = self.build.clone();
         let not_prepared = |build, reason| Err(Event::NotPrepared { build, reason });
         // Everything that can be done before is done while the old vault runs.
+        let env = &self.configured.vault.env;
         let prepared = tokio::select! {
-            prepared = Prepared::new(&self.shared.keeper, &self.spec, &self.vault.env) => prepared,
+            prepared = Prepared::new(&self.shared.keeper, &self.spec, env) => prepared,
             _ = self.give_up.wait_for(|give_up| *give_up) => return not_prepared(build, GIVEN_UP.to_owned()),
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return not_prepared(build, Chained(&error).to_string()),
         };
-        let old_ended_ns = match old {
+        let old_died_ns = match old {
             None => None,
             Some(mut old) => {
                 old.stopper.stop();
                 let end = old.end.wait_for(Option::is_some).await;
-                end.ok().and_then(|end| end.flatten()).map(|(_, at_ns)| at_ns)
+                end.ok().and_then(|end| end.flatten())
             }
         };
         if *self.give_up.borrow() {
@@ -239,22 +342,47 @@ impl Starting {
         match prepared.start().await {
             Ok(running) => {
                 let nanos = |ended: u64| Duration::from_nanos(running.started_ns.saturating_sub(ended));
-                let (pid, downtime) = (running.vault.pid, old_ended_ns.map(nanos));
+                let (pid, downtime) = (running.vault.pid, old_died_ns.map(nanos));
                 Ok((Event::Started { build, pid, downtime }, running))
             }
             Err(StartError::Failed(reason)) => Err(Event::StartFailed { build, reason }),
-            Err(error) => {
-                let lock_is_held = matches!(error, StartError::Busy { .. });
-                Err(Event::NotProvablyGone { build, lock_is_held, reason: Chained(&error).to_string() })
-            }
+            Err(error) => self.look_at_holder(error).await,
         }
+    }
+
+    /// The lock is not free. Its holder may be a vault of ours that could not be taken over before, because its
+    /// keeper was in the middle of starting it.
+    async fn look_at_holder(self, error: StartError) -> Result<(Event, RunningVault), Event> {
+        let lock_is_held = matches!(error, StartError::Busy { .. });
+        if lock_is_held
+            && let adopt::Observed::Runs(running) = adopt::observe(&self.spec.place).await
+            && let Ok(build) = build_of(&running.run.version, running.run.checksum)
+        {
+            let started = Event::Started { build, pid: running.vault.pid, downtime: None };
+            return Ok((started, *running));
+        }
+        let reason = Chained(&error).to_string();
+        Err(Event::NotProvablyGone { build: self.build, lock_is_held, reason })
+    }
+
+    /// Before a start where none of ours runs: a vault that somebody started by hand has no lock of ours.
+    async fn look_for_unmanaged(&self) -> Result<(), Event> {
+        let (args, marker) = (self.spec.args.clone(), self.spec.place.marker.clone());
+        let found = tokio::task::spawn_blocking(move || find_unmanaged(&args, &marker)).await;
+        let reason = match found {
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(Some(unmanaged))) => unmanaged.why,
+            Ok(Err(error)) => format!("cannot look for vaults that somebody else started: {error}"),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        Err(Event::NotProvablyGone { build: self.build.clone(), lock_is_held: false, reason })
     }
 }
 
-fn ending(end: End) -> Ending {
-    match end {
-        Some((ExitStatus::Code(code), _)) => Ending::Code(code),
-        Some((ExitStatus::Signal(signal), _)) => Ending::Signal(signal),
+fn ending(status: Option<ExitStatus>) -> Ending {
+    match status {
+        Some(ExitStatus::Code(code)) => Ending::Code(code),
+        Some(ExitStatus::Signal(signal)) => Ending::Signal(signal),
         None => Ending::Unknown,
     }
 }

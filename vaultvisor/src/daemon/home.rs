@@ -62,7 +62,6 @@ pub struct Holder {
 /// A home folder that is ours as long as this value lives.
 #[derive(Debug)]
 pub struct Home {
-    path: PathBuf,
     _lock: File,
 }
 
@@ -125,14 +124,7 @@ impl Home {
             .and_then(|()| lock.set_len(text.len() as u64))
             .map_err(failed("write"))?;
         create_folder(&path.join("networks"))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
-    }
-
-    /// The folder of one vault, with the one for its logs, created when they are not there.
-    pub fn vault_folder(&self, vault: &str) -> Result<PathBuf, HomeError> {
-        let folder = vault_folder(&self.path, vault);
-        create_folder(&folder.join("log"))?;
-        Ok(folder)
+        Ok(Self { _lock: lock })
     }
 
     /// Who uses a home now; `None` when nobody does.
@@ -143,6 +135,13 @@ impl Home {
             Err(_) => read_holder(&lock),
         }
     }
+}
+
+/// The folder of one vault, with the one for its logs, created when they are not there.
+pub(super) fn create_vault_folder(home: &Path, vault: &str) -> Result<PathBuf, HomeError> {
+    let folder = vault_folder(home, vault);
+    create_folder(&folder.join("log"))?;
+    Ok(folder)
 }
 
 /// Where a vault's files are.

@@ -3,7 +3,10 @@
 //! The pin of a chain must be on disk before a first vault is started on it, because the vault's lock is
 //! named after it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{sync::watch, task::AbortHandle};
 
@@ -19,12 +22,14 @@ use crate::{
 /// few seconds for as long as vaultvisor lives.
 const PROGRESS_EVERY: Duration = Duration::from_secs(300);
 
-/// Starts the task of a network; its vaults watch what comes out.
+/// Starts the task of a network; its vaults watch what is published, also across a task's end and the next
+/// one's start.
 pub(super) fn spawn(
     network: Network,
     known: Option<NetworkRecord>,
     journal: NetworkJournal,
-) -> (watch::Receiver<ChainStatus>, AbortHandle) {
+    published: Arc<watch::Sender<ChainStatus>>,
+) -> AbortHandle {
     let settings = SourceSettings {
         network: network.name.clone(),
         endpoints: network.endpoints,
@@ -32,13 +37,12 @@ pub(super) fn spawn(
         pallet: network.pallet,
     };
     let (seen, mut seen_receiver) = watch::channel(ChainStatus::default());
-    let (published, receiver) = watch::channel(ChainStatus::default());
     let mut recorded = known;
     let task = tokio::spawn(async move {
         let record = async {
             while seen_receiver.changed().await.is_ok() {
                 let mut status = seen_receiver.borrow_and_update().clone();
-                if let Err(problem) = record_news(&network.name, &status, &mut recorded, &journal) {
+                if let Err(problem) = record_news(&network.name, &status, &mut recorded, &journal).await {
                     tracing::error!(network = network.name, "{problem}");
                     // What could not be made durable is not acted on.
                     status.view = published.borrow().view.clone();
@@ -49,10 +53,10 @@ pub(super) fn spawn(
         };
         tokio::join!(follow(settings, seen), record);
     });
-    (receiver, task.abort_handle())
+    task.abort_handle()
 }
 
-fn record_news(
+async fn record_news(
     network: &str,
     status: &ChainStatus,
     recorded: &mut Option<NetworkRecord>,
@@ -65,7 +69,12 @@ fn record_news(
         record.brings_news_after(old) || age_secs >= PROGRESS_EVERY.as_secs()
     });
     if is_news {
-        journal.store(&record).map_err(|error| Chained(&error).to_string())?;
+        // A slow disk holds up this network, and not the vaults of others.
+        let (journal, new) = (journal.clone(), record.clone());
+        match tokio::task::spawn_blocking(move || journal.store(&new)).await {
+            Ok(stored) => stored.map_err(|error| Chained(&error).to_string())?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
         *recorded = Some(record);
     }
     Ok(())

@@ -8,24 +8,53 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
-use super::{Progress, Shared, executor::Executor, now};
+use super::{
+    Progress, Shared,
+    executor::Executor,
+    fleet::{Configured, Goal},
+    health::{self, Probing},
+    home::vault_folder,
+    now,
+    operator::{Answer, Order},
+};
 use crate::{
     chain::ChainStatus,
-    config::Vault,
-    decide::{self, Action, Decision, Event, Policy, State, state::Phase},
+    decide::{self, Action, Decision, Entry, Event, Policy, Severity, State, state::Phase},
     error_chain::Chained,
+    history::Record,
     journal::{Recorded, VaultJournal},
     release::GenesisHash,
+    status::Time,
 };
 
-/// A vault has a handful of actions under way at most; each answers with one event.
+/// A vault has a handful of actions under way at most; each answers with a few events.
 const EVENT_QUEUE: usize = 16;
 /// Between two tries to write a state that could not be written, for want of room on the disk say.
 const JOURNAL_RETRY: Duration = Duration::from_secs(2);
+
+/// What others see of a vault's task, as it changes.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    /// Its state, and since when.
+    pub(super) recorded: Recorded,
+    /// What stands in the way of the task itself.
+    pub(super) trouble: Option<String>,
+}
+
+/// How a vault's task hears and is heard.
+#[derive(Debug)]
+pub(super) struct Channels {
+    pub(super) chain: watch::Receiver<ChainStatus>,
+    pub(super) configured: watch::Receiver<Arc<Configured>>,
+    pub(super) goal: watch::Receiver<Goal>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) live: watch::Sender<Live>,
+    pub(super) progress: watch::Sender<Progress>,
+}
 
 /// One vault's task.
 pub(super) struct VaultTask {
@@ -36,110 +65,214 @@ pub(super) struct VaultTask {
     policy: Policy,
     executor: Executor,
     events: mpsc::Receiver<Event>,
-    progress: watch::Sender<Progress>,
+    channels: Channels,
+    probing: Option<Probing>,
     /// The moment of the newest decision.
     decided_at: decide::Moment,
+    /// Set while the newest state is in memory only: a switch is under way, or it could not be written.
+    unwritten: bool,
     /// Set while the newest state could not be written: when that is tried again.
     write_again_at: Option<Instant>,
-    /// Switches that wait until it is; one at most.
+    /// What waits until it is: one switch at most, and prunings.
     waiting_actions: Vec<Action>,
+    /// What waits for the end of a switch before it is written.
+    waiting_records: Vec<Record>,
 }
 
 impl VaultTask {
     pub(super) fn new(
         shared: Arc<Shared>,
-        vault: Vault,
-        genesis: Option<GenesisHash>,
         journal: VaultJournal,
         recorded: Recorded,
-        progress: watch::Sender<Progress>,
+        genesis: Option<GenesisHash>,
+        channels: Channels,
     ) -> Self {
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
-        let policy = Policy { probation: vault.probation, seed: seed(&vault.name) };
-        let name = vault.name.clone();
-        let executor = Executor::new(shared.clone(), vault, genesis, sender);
-        let decided_at = decide::Moment::default();
-        let (write_again_at, waiting_actions) = (None, Vec::new());
+        let configured = channels.configured.borrow().clone();
         Self {
-            name,
+            name: configured.vault.name.clone(),
+            policy: policy(&configured),
+            executor: Executor::new(shared.clone(), channels.configured.clone(), genesis, sender),
             shared,
             journal,
             recorded,
-            policy,
-            executor,
             events,
-            progress,
-            decided_at,
-            write_again_at,
-            waiting_actions,
+            channels,
+            probing: None,
+            decided_at: decide::Moment::default(),
+            unwritten: false,
+            write_again_at: None,
+            waiting_actions: Vec::new(),
+            waiting_records: Vec::new(),
         }
     }
 
-    /// Runs until the vault was stopped on purpose.
-    pub(super) async fn run(
-        mut self,
-        mut chain: watch::Receiver<ChainStatus>,
-        mut shutdown: watch::Receiver<bool>,
-    ) {
+    /// Runs until the vault was stopped on purpose, or is left running.
+    pub(super) async fn run(mut self) {
         let stored = self.shared.store.checksums().unwrap_or_else(|error| {
             tracing::error!(vault = self.name, "{}", Chained(&error));
             Vec::new()
         });
-        self.step(&Event::Recovered { stored }).await;
-        let mut told_to_end = false;
-        while self.recorded.state.process != Phase::Stopped {
+        let (observed, running) = self.executor.observe().await;
+        self.step(&Event::Recovered { stored, boot: self.shared.boot.clone(), observed }).await;
+        if let Some(running) = running {
+            self.executor.attach(running);
+        }
+        let mut leaving = false;
+        while !is_done(&self.recorded.state, leaving) {
             let wake_at = decide::wake_at(&self.recorded.state, self.decided_at);
             tokio::select! {
                 // What has been done comes before what might be done next.
                 biased;
                 Some(event) = self.events.recv() => self.step(&event).await,
-                () = told_to(&mut shutdown), if !told_to_end => {
-                    told_to_end = true;
-                    self.step(&Event::Shutdown).await;
+                Ok(()) = self.channels.goal.changed() => {
+                    let goal = *self.channels.goal.borrow_and_update();
+                    leaving = goal == Goal::Leave;
+                    if goal == Goal::Stop {
+                        self.step(&Event::Shutdown).await;
+                    }
+                }
+                Some(Order { command, answer }) = self.channels.orders.recv() => {
+                    self.operate(&Event::Operator(command), Some(answer)).await;
                 }
                 () = wait_for_instant(self.write_again_at) => self.write_again().await,
-                Ok(()) = chain.changed() => {
-                    let status = chain.borrow_and_update().clone();
+                Ok(()) = self.channels.configured.changed() => {
+                    self.policy = policy(&self.channels.configured.borrow_and_update());
+                    self.step(&Event::Tick).await;
+                }
+                Ok(()) = self.channels.chain.changed() => {
+                    let status = self.channels.chain.borrow_and_update().clone();
                     self.chain(status).await;
                 }
                 () = wait_until(wake_at) => self.step(&Event::Tick).await,
             }
         }
-        self.progress.send_replace(Progress::Stopped);
+        self.channels.progress.send_replace(Progress::Stopped);
     }
 
     async fn chain(&mut self, status: ChainStatus) {
         if let Some(view) = &status.view {
             self.executor.genesis = Some(view.genesis);
         }
-        self.step(&Event::Chain { view: status.view.map(Box::new), problem: status.problem }).await;
+        let view = status.view.map(Box::new);
+        self.step(&Event::Chain { view, best_spec_version: None, problem: status.problem }).await;
     }
 
     async fn step(&mut self, event: &Event) {
+        self.operate(event, None).await;
+    }
+
+    /// One event. The answer to an operator's command is given when what it led to is durable.
+    async fn operate(&mut self, event: &Event, asked: Option<oneshot::Sender<Answer>>) {
         let now = now();
         self.decided_at = now.moment;
         let Decision { next, actions } = decide::decide(&self.recorded.state, event, now, &self.policy);
+        let in_switch = decide::is_within_switch(&self.recorded.state, event, &next);
         if next != self.recorded.state {
             self.take_up(next);
+            self.unwritten = true;
+        }
+        // A switch is one durable state: nothing is synced between the end of the old process and the execution
+        // of the new one.
+        if self.unwritten && !in_switch {
             self.write().await;
         }
+        let mut actions = self.record(actions, in_switch).await;
+        if let Some(asked) = asked {
+            let mut answer = take_answer(&mut actions);
+            if self.unwritten {
+                answer
+                    .text
+                    .push_str("; its disk has no room to note this down, so that a crash would forget it");
+            }
+            // Who asked may have gone away; what was asked for happens all the same.
+            let _ = asked.send(answer);
+        }
+        for action in actions {
+            self.act(action);
+        }
+        if self.recorded.state.gives_up_nothing() {
+            self.carry_out_waiting_switch();
+        }
+        self.follow_health();
+        let progress = progress(&self.recorded.state, &self.channels.progress.borrow());
+        self.channels.progress.send_replace(progress);
+        self.publish();
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Report { severity: Severity::Info, text } => tracing::info!(vault = self.name, "{text}"),
+            Action::Report { severity: Severity::Warn, text } => tracing::warn!(vault = self.name, "{text}"),
+            Action::Report { severity: Severity::Error, text } => {
+                tracing::error!(vault = self.name, "{text}")
+            }
+            // Only these give up something, so only they wait for their durable record. What keeps a vault alive
+            // or stops it must not wait for room on a disk: the lock, and not the journal, is the proof that
+            // nothing else runs.
+            Action::Switch { .. } | Action::Prune { .. } if self.unwritten => {
+                self.waiting_actions.push(action)
+            }
+            Action::Stop => {
+                self.executor.carry_out(Action::Stop);
+                // A switch that waits is carried out now: it finds that it was given up, and says so.
+                self.carry_out_waiting_switch();
+                self.waiting_actions.clear();
+            }
+            action => self.executor.carry_out(action),
+        }
+    }
+
+    /// Hands the decision's entries to the history; answers the other actions. Of a decision that begins a
+    /// switch they are durable before it, and what is decided in one waits for its end.
+    async fn record(&mut self, actions: Vec<Action>, in_switch: bool) -> Vec<Action> {
+        let mut others = Vec::new();
         for action in actions {
             match action {
-                Action::Report(text) => tracing::info!(vault = self.name, "{text}"),
-                // Only a switch gives up something that runs, so only it waits for its durable record. What
-                // keeps a vault alive or stops it must not wait for room on a disk: the lock, and not the
-                // journal, is the proof that nothing else runs.
-                Action::Switch { .. } if self.write_again_at.is_some() => self.waiting_actions.push(action),
-                // A switch that waits is carried out now: it finds that it was given up, and says so.
-                Action::Stop => {
-                    self.executor.carry_out(Action::Stop);
-                    self.carry_out_waiting();
+                Action::History(entry) => {
+                    let record = self.line(entry);
+                    self.waiting_records.push(record);
                 }
-                action => self.executor.carry_out(action),
+                other => others.push(other),
             }
         }
-        let progress = progress(&self.recorded.state, &self.progress.borrow());
-        self.progress.send_replace(progress);
+        if self.waiting_records.is_empty() || in_switch {
+            return others;
+        }
+        let records = std::mem::take(&mut self.waiting_records);
+        match self.recorded.state.is_switching() {
+            true => self.shared.chronicle.add_durably(records).await,
+            false => self.shared.chronicle.add(records).await,
+        }
+        others
+    }
+
+    fn line(&self, entry: Entry) -> Record {
+        let configured = self.channels.configured.borrow();
+        let network = configured.vault.network.clone();
+        Record { at: Time(now().unix_secs), vault: self.name.clone(), network, entry }
+    }
+
+    /// Asks the process on probation, and no other, whether it is well.
+    fn follow_health(&mut self) {
+        let url = self.channels.configured.borrow().vault.probation.health_url.clone();
+        let wanted = self.recorded.state.probed().zip(url);
+        let asked = self.probing.as_ref().map(|probing| (probing.pid, probing.url.clone()));
+        if wanted != asked {
+            let (client, events) = (&self.shared.health, &self.executor.events);
+            self.probing = wanted.map(|(pid, url)| health::probe(client.clone(), url, pid, events.clone()));
+        }
+    }
+
+    fn publish(&self) {
+        let trouble = self.write_again_at.is_some().then(|| {
+            let folder = vault_folder(&self.shared.home, &self.name);
+            format!(
+                "the state in {} cannot be written: free some room on its disk; no switch is begun before",
+                folder.display()
+            )
+        });
+        self.channels.live.send_replace(Live { recorded: self.recorded.clone(), trouble });
     }
 
     fn take_up(&mut self, next: State) {
@@ -156,7 +289,13 @@ impl VaultTask {
     async fn write(&mut self) {
         let (journal, recorded) = (self.journal.clone(), self.recorded.clone());
         match tokio::task::spawn_blocking(move || journal.store(&recorded)).await {
-            Ok(Ok(())) => self.write_again_at = None,
+            Ok(Ok(())) => {
+                self.unwritten = false;
+                self.write_again_at = None;
+                for action in std::mem::take(&mut self.waiting_actions) {
+                    self.executor.carry_out(action);
+                }
+            }
             Ok(Err(error)) => {
                 self.write_again_at = Some(Instant::now() + JOURNAL_RETRY);
                 let why = Chained(&error);
@@ -168,34 +307,69 @@ impl VaultTask {
 
     async fn write_again(&mut self) {
         self.write().await;
-        if self.write_again_at.is_none() {
-            self.carry_out_waiting();
-        }
+        self.publish();
     }
 
-    fn carry_out_waiting(&mut self) {
-        for action in self.waiting_actions.drain(..) {
+    fn carry_out_waiting_switch(&mut self) {
+        let is_switch = |action: &Action| matches!(action, Action::Switch { .. });
+        for action in self.waiting_actions.extract_if(.., |action| is_switch(action)) {
             self.executor.carry_out(action);
         }
     }
 }
 
-/// A vault that ever ran, or that waits for something else than a lock, keeps its daemon alive.
-fn progress(state: &State, before: &Progress) -> Progress {
-    match &state.process {
-        Phase::Waiting | Phase::Launching { .. } => before.clone(),
-        Phase::Stopped => Progress::Stopped,
-        Phase::Blocked { lock_is_held, reason, .. } if *before != Progress::Alive => {
-            Progress::Blocked { lock_is_held: *lock_is_held, reason: reason.clone() }
-        }
-        _ => Progress::Alive,
+/// How this vault wants to be treated.
+fn policy(configured: &Configured) -> Policy {
+    let vault = &configured.vault;
+    Policy {
+        probation: vault.probation.length,
+        health: vault.probation.health_url.is_some(),
+        rejection_retries: vault.retries.clone(),
+        startup_chain_wait: configured.startup_chain_wait,
+        keep_releases: vault.keep_releases as usize,
+        seed: seed(&vault.name),
     }
 }
 
-async fn told_to(shutdown: &mut watch::Receiver<bool>) {
-    if shutdown.wait_for(|end| *end).await.is_err() {
-        // The daemon is gone, and with it whoever would wait for an orderly end.
-        future::pending().await
+fn take_answer(actions: &mut Vec<Action>) -> Answer {
+    let mut answers = Vec::new();
+    actions.retain(|action| match action {
+        Action::Answer { accepted, text } => {
+            answers.push(Answer { accepted: *accepted, text: text.clone() });
+            false
+        }
+        _ => true,
+    });
+    // `decide` answers each command; its tests hold it to that.
+    answers
+        .pop()
+        .unwrap_or_else(|| Answer { accepted: false, text: "nothing was decided about it".to_owned() })
+}
+
+/// Whether the task may end: the vault was stopped on purpose, or is to be left and nothing is half done. A start
+/// or a switch under way is finished first, so that a vaultvisor which leaves a vault running does leave one
+/// running.
+fn is_done(state: &State, leaving: bool) -> bool {
+    match state.process {
+        Phase::Stopped => true,
+        Phase::Launching { .. }
+        | Phase::Switching { .. }
+        | Phase::Ending { .. }
+        | Phase::RollingBack { .. }
+        | Phase::Stopping { .. } => false,
+        Phase::Waiting | Phase::Starting { .. } | Phase::Running { .. } | Phase::Blocked { .. } => leaving,
+    }
+}
+
+/// A vault that ever ran, or that waits for something else than a lock, keeps its daemon alive.
+fn progress(state: &State, before: &Progress) -> Progress {
+    match (&state.process, state.blocked()) {
+        (Phase::Waiting | Phase::Launching { .. }, _) => before.clone(),
+        (Phase::Stopped, _) => Progress::Stopped,
+        (_, Some((lock_is_held, reason))) if *before != Progress::Alive => {
+            Progress::Blocked { lock_is_held, reason: reason.to_owned() }
+        }
+        _ => Progress::Alive,
     }
 }
 

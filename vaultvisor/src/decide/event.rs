@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use super::state::Build;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    state::Build,
+    time::{BootId, Moment},
+};
 use crate::{chain::ChainView, release::Checksum};
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ending {
     /// By itself, with this code.
     Code(i32),
@@ -26,18 +32,78 @@ impl std::fmt::Display for Ending {
     }
 }
 
+/// What a vaultvisor that has just started finds of its vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observed {
+    /// Nothing of it runs, provably.
+    Nothing,
+    /// It runs.
+    Runs {
+        /// From what.
+        build: Build,
+        /// Its process id.
+        pid: u32,
+        /// When it was executed, by its own start time.
+        since: Moment,
+    },
+    /// Nothing of it runs, and this is how its newest process ended, in this boot.
+    Ended {
+        /// What was run.
+        build: Build,
+        /// Its process id.
+        pid: u32,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// Something may run, and it is not known to be this vault's.
+    NotProvable {
+        /// Whether another vaultvisor or vault holds the lock; else something was left behind.
+        lock_is_held: bool,
+        /// Who holds the lock, or what could not be proved.
+        reason: String,
+    },
+}
+
+/// What an operator wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Change nothing for now.
+    Hold {
+        /// Why, for people.
+        reason: Option<String>,
+    },
+    /// Go on changing what the chain says.
+    Resume,
+    /// Run this release, whose file is in the store, until the chain's next statement.
+    Override {
+        /// The release.
+        build: Build,
+    },
+    /// Try again now what waits to be tried again.
+    Retry,
+    /// Stop the vault and start it again.
+    Restart,
+}
+
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Vaultvisor has just started. Nothing of this vault's runs under it.
+    /// Vaultvisor has just started.
     Recovered {
-        /// Which of the wanted files are in the store.
+        /// Which files are in the store.
         stored: Vec<Checksum>,
+        /// This boot.
+        boot: BootId,
+        /// What was found of the vault.
+        observed: Observed,
     },
     /// What is known of the chain.
     Chain {
         /// The newest finalized view, if there ever was one.
         view: Option<Box<ChainView>>,
+        /// The runtime version of the best block, where the source says it: above the finalized one's, a
+        /// runtime upgrade is under way.
+        best_spec_version: Option<u32>,
         /// What is wrong with the chain; `None` when it is well.
         problem: Option<String>,
     },
@@ -83,13 +149,36 @@ pub enum Event {
         /// Who holds the lock, or what could not be proved.
         reason: String,
     },
-    /// The process ended, and nothing of it is left.
+    /// The main process has ended; what it started may still run, and is being ended.
+    Died {
+        /// The process.
+        pid: u32,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// Nothing of the process is left.
     Ended {
         /// The process.
         pid: u32,
-        /// How.
-        ending: Ending,
     },
+    /// A stop did not end the process within its time. It is waited for all the same.
+    NotEnded {
+        /// The process.
+        pid: u32,
+        /// What is left of it, by pid and state.
+        what: String,
+    },
+    /// The health URL was asked.
+    Health {
+        /// The process that ran then.
+        pid: u32,
+        /// Whether it answered 2xx.
+        ok: bool,
+        /// What it answered, for people.
+        detail: String,
+    },
+    /// An operator gave a command; answered by one `Answer`.
+    Operator(Command),
     /// Time has passed: a wait may be over.
     Tick,
     /// Vaultvisor was told to end.

@@ -2,13 +2,34 @@
 
 use std::time::Duration;
 
-/// How one vault wants to be treated, and the fixed numbers of the rules.
+/// How one vault wants to be treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// How long a new release must stay alive before it is kept (rule 4).
     pub probation: Duration,
+    /// Whether its health URL must answer too (rule 4).
+    pub health: bool,
+    /// The waits before a rejected release is tried again; the last one is used again and again (rule 5).
+    pub rejection_retries: Vec<Duration>,
+    /// How long a start of vaultvisor waits for the chain (rule 7).
+    pub startup_chain_wait: Duration,
+    /// How many releases that proved themselves are kept behind the last known good one.
+    pub keep_releases: usize,
     /// Spreads retries of many vaults; the vault's name, hashed.
     pub seed: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            probation: Duration::from_secs(60),
+            health: false,
+            rejection_retries: REJECTION_RETRIES.to_vec(),
+            startup_chain_wait: STARTUP_CHAIN_WAIT,
+            keep_releases: 0,
+            seed: 0,
+        }
+    }
 }
 
 /// Rule 7: a chain that is reachable answers within this; longer would only add downtime.
@@ -23,6 +44,17 @@ pub const REJECTION_RETRIES: [Duration; 5] = [
     Duration::from_secs(60 * 60),
     Duration::from_secs(6 * 60 * 60),
 ];
+
+/// Rule 2: the next block may be the one that ends a runtime upgrade, and a start that fails at once costs little.
+pub const WINDOW_RETRY: Duration = Duration::from_secs(10);
+
+/// Rule 4: how much longer a release may take to answer its health URL than to stay alive is as long again,
+/// because a client that first catches up with its chain answers late, but at least this, because an
+/// operator with a short probation did not mean to forbid that.
+pub const HEALTH_EXTENSION_LEAST: Duration = Duration::from_secs(60);
+/// Rule 4: a machine goes down for many reasons; three times under one release that has not proved itself is no
+/// accident any more.
+pub const MAX_TRIAL_REBOOTS: u32 = 3;
 
 /// Rule 6: from one second, so that a single crash costs nothing, to five minutes, so that a client that
 /// cannot start does not wear out its database and its logs.
@@ -45,6 +77,8 @@ pub const BLOCKED_RETRY: Duration = Duration::from_secs(10);
 
 /// Rejections that are kept. Governance does not state more releases in a year, and the oldest is dropped.
 pub const MAX_REJECTIONS: usize = 100;
+/// Damaged files that are remembered: there are hardly more than the few that a vault needs.
+pub const MAX_UNPROVED: usize = 16;
 
 impl Policy {
     /// The wait after `attempt` failures (from 1): doubled each time, capped, and jittered by up to a
@@ -56,9 +90,15 @@ impl Policy {
 
     /// The wait before a release that failed `attempts` times is tried again.
     pub(super) fn rejection_retry(&self, attempts: u32) -> Duration {
-        let last = REJECTION_RETRIES.len() - 1;
-        let index = (attempts.max(1) as usize - 1).min(last);
-        self.jittered(REJECTION_RETRIES[index], attempts)
+        let index = attempts.max(1) as usize - 1;
+        let retries = &self.rejection_retries;
+        let wait = retries.get(index).or(retries.last()).copied().unwrap_or(REJECTION_RETRIES[4]);
+        self.jittered(wait, attempts)
+    }
+
+    /// How much longer than its probation a release may take to answer its health URL.
+    pub(super) fn health_extension(&self) -> Duration {
+        self.probation.max(HEALTH_EXTENSION_LEAST)
     }
 
     /// Deterministic, because `decide` is pure: spread by the vault's seed and the attempt.

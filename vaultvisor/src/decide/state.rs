@@ -1,55 +1,15 @@
 //! What is known about one vault and survives a restart: the state that `decide` maps to the next one.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::{
+    name::Name,
+    phase::{Answer, Fetch, Left, Old, Phase, Probation, Reason, Running},
+    time::{BootId, Moment, Wait},
+};
 use crate::release::{Checksum, GenesisHash, Release, Version};
-
-/// A point on the clock of this boot (`CLOCK_BOOTTIME`), in milliseconds.
-///
-/// It never jumps with the wall clock and goes on through suspend, so a wait is as long as it was meant to
-/// be; it is comparable across restarts of vaultvisor but not across boots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Moment(pub u64);
-
-impl Moment {
-    /// The moment that much later.
-    pub fn after(self, wait: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
-    }
-}
-
-/// A wait that may outlive the process: until when, and how long it was when it began.
-///
-/// After a restart it is never longer than its own length, whatever the clocks say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wait {
-    /// When it is over.
-    pub until: Moment,
-    /// Its whole length in milliseconds.
-    pub length_ms: u64,
-}
-
-impl Wait {
-    /// A wait that begins now.
-    pub fn start(now: Moment, length: Duration) -> Self {
-        let until = now.after(length);
-        Self { until, length_ms: until.0 - now.0 }
-    }
-
-    /// Whether it is over.
-    pub fn is_over(self, now: Moment) -> bool {
-        now >= self.until
-    }
-
-    /// The same wait, cut to its own length from now.
-    pub fn bounded(self, now: Moment) -> Self {
-        let latest = Moment(now.0.saturating_add(self.length_ms));
-        Self { until: self.until.min(latest), ..self }
-    }
-}
 
 /// A release as a process that can be run: what a switch goes from and to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,126 +32,34 @@ impl fmt::Display for Build {
     }
 }
 
-/// A vault process that runs.
+/// A release that proved itself here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Running {
-    /// What it was executed from.
+pub struct Good {
+    /// It.
+    #[serde(flatten)]
     pub build: Build,
-    /// Its process id.
-    pub pid: u32,
-    /// When it was executed.
-    pub since: Moment,
-    /// How often this build was started again after it ended by itself.
-    pub restarts: u32,
+    /// The newest runtime version that it ran under; `None` when no chain was known then.
+    pub spec_version: Option<u32>,
 }
 
-/// A new release that must stay alive before the old one is given up.
+/// A release that a runtime upgrade will bring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probation {
-    /// When it has lived long enough. What to go back to until then is the last known good release.
-    pub wait: Wait,
+pub struct Pending {
+    /// It.
+    #[serde(flatten)]
+    pub build: Build,
+    /// The runtime version that it waits for; `None` when the chain does not say.
+    pub spec_version: Option<u32>,
 }
 
-/// Where one vault's process stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(tag = "phase", rename_all = "snake_case")]
-pub enum Phase {
-    /// No process, and nothing to start yet.
-    #[default]
-    Waiting,
-    /// No process; the start waits for its backoff.
-    Starting {
-        /// What will be started.
-        build: Build,
-        /// When.
-        wait: Wait,
-        /// How many starts in a row did not last.
-        attempt: u32,
-    },
-    /// A process is being started where none ran.
-    Launching {
-        /// What.
-        build: Build,
-        /// How many starts in a row did not last.
-        attempt: u32,
-    },
-    /// The old process is being stopped and the new one started. Written before the first signal.
-    Switching {
-        /// What ran when the switch began.
-        from: Running,
-        /// Its trial, if it was on one.
-        probation: Option<Probation>,
-        /// What shall run.
-        to: Build,
-        /// Whether the old process is known to have ended.
-        from_ended: bool,
-    },
-    /// A process runs.
-    Running {
-        /// It.
-        process: Running,
-        /// Its trial, if it is on one.
-        probation: Option<Probation>,
-        /// How many starts in a row did not last; forgotten after a healthy stretch.
-        attempt: u32,
-    },
-    /// The new release failed; the old one is being started again.
-    RollingBack {
-        /// What failed.
-        failed: Build,
-        /// What is started again.
-        to: Build,
-    },
-    /// The process is being stopped for good.
-    Stopping {
-        /// What runs until it has stopped.
-        process: Running,
-    },
-    /// Stopped on purpose.
-    Stopped,
-    /// It cannot be proved that nothing of the old vault runs, so nothing is started.
-    Blocked {
-        /// Whether another vaultvisor or vault holds the lock; else something was left behind.
-        lock_is_held: bool,
-        /// Who holds the lock, or what could not be proved.
-        reason: String,
-        /// When the lock is tried again.
-        wait: Wait,
-        /// What will be started once it is free.
-        build: Build,
-    },
-}
-
-/// Where the wanted file stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(tag = "fetch", rename_all = "snake_case")]
-pub enum Fetch {
-    /// Nothing is wanted, or what is wanted runs.
-    #[default]
-    Idle,
-    /// A download is under way.
-    Fetching {
-        /// Of this file.
-        checksum: Checksum,
-        /// How many tries failed before this one.
-        attempt: u32,
-    },
-    /// The last try failed.
-    Failed {
-        /// The file.
-        checksum: Checksum,
-        /// How many tries failed.
-        attempt: u32,
-        /// When it is tried again.
-        wait: Wait,
-    },
-    /// The file is in the store, proved.
-    Ready {
-        /// Its checksum.
-        checksum: Checksum,
-        /// How often in a row it was there and could not be used.
-        attempt: u32,
-    },
+/// The newest process that was ever started here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// From what.
+    #[serde(flatten)]
+    pub build: Build,
+    /// Its process id: an exit record of it is no news.
+    pub pid: u32,
 }
 
 /// A release that failed here.
@@ -199,7 +67,7 @@ pub enum Fetch {
 pub struct Rejection {
     /// What failed.
     pub build: Build,
-    /// The statement under which it failed last; a newer one earns an immediate retry.
+    /// The chain's newest statement then; a newer one that names this file earns an immediate retry.
     pub sequence: Option<u64>,
     /// Why, for people.
     pub reason: String,
@@ -220,6 +88,24 @@ pub struct Seen {
     pub spec_version: u32,
 }
 
+/// How often the machine went down while a release was on probation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialReboots {
+    /// The release's file.
+    pub checksum: Checksum,
+    /// How often.
+    pub count: u32,
+}
+
+/// An operator's "change nothing for now".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Why, in the operator's words.
+    pub reason: Option<String>,
+    /// Since when, in seconds since 1970; for people only.
+    pub since_unix_secs: u64,
+}
+
 /// What a problem is about; a newer one of the same kind takes its place, and its end clears it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -228,6 +114,8 @@ pub enum Concern {
     Chain,
     /// A download or what was downloaded.
     Fetch,
+    /// The same, of a release that waits for a runtime upgrade.
+    Pending,
     /// A process: it would not start, crashed or failed its probation.
     Process,
 }
@@ -259,22 +147,42 @@ pub struct LastSwitch {
 pub struct State {
     /// Where its process stands.
     pub process: Phase,
-    /// Where the wanted file stands.
+    /// Where the file of the chosen release stands.
     pub fetch: Fetch,
+    /// Where the file of the pending release stands.
+    pub pending_fetch: Fetch,
     /// What the chain says should run.
     pub target: Option<Release>,
-    /// Where that was seen.
+    /// What a runtime upgrade will bring.
+    pub pending: Option<Pending>,
+    /// Where the target was seen.
     pub seen: Option<Seen>,
+    /// Whether a runtime upgrade is under way: an exit of the vault is no crash then.
+    pub upgrade_window: bool,
+    /// What an operator chose in the target's place, until the chain's next statement.
+    pub override_build: Option<Build>,
+    /// Set while an operator wants nothing changed.
+    pub hold: Option<Hold>,
     /// The release that last proved itself here.
-    pub last_known_good: Option<Build>,
-    /// A file that is in the store by name, but was found damaged or gone when it was to be used.
-    pub unproved: Option<Checksum>,
+    pub last_known_good: Option<Good>,
+    /// Those before it that are kept as well, newest last; as many as the policy says.
+    pub previous: Vec<Build>,
+    /// The newest process.
+    pub last_run: Option<LastRun>,
+    /// Files that are in the store by name, but were found damaged or gone when they were to be used.
+    pub unproved: Vec<Checksum>,
     /// What failed here, newest last; bounded by [`super::policy::MAX_REJECTIONS`].
     pub rejected: Vec<Rejection>,
+    /// Reboots during the probation that is not over yet.
+    pub trial_reboots: Option<TrialReboots>,
     /// The newest switch.
     pub last_switch: Option<LastSwitch>,
     /// What is wrong now, at most one of each concern, newest last.
     pub problems: Vec<Problem>,
+    /// The boot that the moments of this state are of.
+    pub boot: Option<BootId>,
+    /// Whether this vaultvisor has heard of the chain; what was stored is acted on only then.
+    pub chain_heard: bool,
     /// While nothing runs after a start of vaultvisor: until when the chain is waited for before the last
     /// known good release is started without it.
     pub startup_wait: Option<Wait>,
@@ -282,72 +190,95 @@ pub struct State {
     pub shutting_down: bool,
 }
 
-/// The names of the states that people and other programs see (`state` in `status --json`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Name {
-    /// No release is known.
-    Waiting,
-    /// Nothing runs; the release is being fetched.
-    Fetching,
-    /// Nothing runs; the release is in the store.
-    Ready,
-    /// The old process is being replaced.
-    Switching,
-    /// A new release is on trial.
-    Probation,
-    /// A vault runs.
-    Running,
-    /// The old release is being started again.
-    RollingBack,
-    /// A start waits for its backoff.
-    Starting,
-    /// It cannot be proved that nothing runs.
-    Blocked,
-    /// Stopped on purpose.
-    Stopped,
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Waiting => "waiting",
-            Self::Fetching => "fetching",
-            Self::Ready => "ready",
-            Self::Switching => "switching",
-            Self::Probation => "probation",
-            Self::Running => "running",
-            Self::RollingBack => "rolling_back",
-            Self::Starting => "starting",
-            Self::Blocked => "blocked",
-            Self::Stopped => "stopped",
-        })
-    }
-}
-
 impl State {
-    /// The state's name.
-    pub fn name(&self) -> Name {
-        match (&self.process, &self.fetch) {
-            (Phase::Waiting, Fetch::Fetching { .. } | Fetch::Failed { .. }) => Name::Fetching,
-            (Phase::Waiting, Fetch::Ready { .. }) => Name::Ready,
-            (Phase::Waiting, Fetch::Idle) => Name::Waiting,
-            (Phase::Starting { .. } | Phase::Launching { .. }, _) => Name::Starting,
-            (Phase::Switching { .. }, _) => Name::Switching,
-            (Phase::Running { probation: Some(_), .. }, _) => Name::Probation,
-            (Phase::Running { .. }, _) => Name::Running,
-            (Phase::RollingBack { .. }, _) => Name::RollingBack,
-            (Phase::Stopping { .. } | Phase::Stopped, _) => Name::Stopped,
-            (Phase::Blocked { .. }, _) => Name::Blocked,
-        }
-    }
-
-    /// The process that runs, if one does.
+    /// The process that is believed to live, if one is.
     pub fn running(&self) -> Option<&Running> {
         match &self.process {
-            Phase::Running { process, .. } => Some(process),
+            Phase::Running { process, .. } | Phase::Stopping { process, .. } => Some(process),
+            Phase::Switching { from, old: Old::Runs, .. } => Some(from),
             _ => None,
         }
+    }
+
+    /// The process whose health URL is to be asked now, where there is one.
+    pub fn probed(&self) -> Option<u32> {
+        match &self.process {
+            Phase::Running { process, probation: Some(_), .. } if !self.shutting_down => Some(process.pid),
+            _ => None,
+        }
+    }
+
+    /// Whether it was stopped on purpose, and nothing is left of it.
+    pub fn is_stopped(&self) -> bool {
+        self.process == Phase::Stopped
+    }
+
+    /// Whether one process is being replaced by another.
+    pub fn is_switching(&self) -> bool {
+        matches!(self.process, Phase::Switching { .. })
+    }
+
+    /// Whether a switch gives up nothing any more, because what it replaces has ended by itself. It need not wait
+    /// for its durable record then: *always one*.
+    pub fn gives_up_nothing(&self) -> bool {
+        matches!(self.process, Phase::Switching { old: Old::Ended(_), .. })
+    }
+
+    /// Why nothing can be started, and whether another vaultvisor or vault holds the lock.
+    pub fn blocked(&self) -> Option<(bool, &str)> {
+        match &self.process {
+            Phase::Blocked { lock_is_held, reason, .. } => Some((*lock_is_held, reason)),
+            _ => None,
+        }
+    }
+
+    /// What is left of a process although its time to end is over.
+    pub(super) fn stuck(&self) -> Option<&str> {
+        match &self.process {
+            Phase::Switching { stuck, .. } | Phase::Ending { stuck, .. } | Phase::Stopping { stuck, .. } => {
+                stuck.as_deref()
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn rejection_of(&self, checksum: Checksum) -> Option<&Rejection> {
+        self.rejected.iter().find(|rejection| rejection.build.checksum == checksum)
+    }
+
+    pub(super) fn has_problem(&self, concern: Concern) -> bool {
+        self.problems.iter().any(|problem| problem.concern == concern)
+    }
+
+    /// Whether it proved itself here.
+    pub(super) fn is_proved(&self, checksum: Checksum) -> bool {
+        self.last_known_good.as_ref().is_some_and(|good| good.build.checksum == checksum)
+    }
+
+    /// What should run by the word of the operator, else of the chain.
+    pub(super) fn chosen(&self) -> Option<Build> {
+        self.override_build.clone().or_else(|| self.target.as_ref().map(Build::from))
+    }
+
+    /// The checksum that runs, or is being started.
+    pub(super) fn current_checksum(&self) -> Option<Checksum> {
+        match &self.process {
+            Phase::Running { process, .. } | Phase::Ending { process, .. } => Some(process.build.checksum),
+            Phase::Launching { build, .. } => Some(build.checksum),
+            Phase::Switching { to, .. } => Some(to.checksum),
+            _ => None,
+        }
+    }
+
+    /// Whether a file is known to be in the store.
+    pub fn is_stored(&self, checksum: Checksum) -> bool {
+        !self.unproved.contains(&checksum)
+            && (self.fetch.is_ready(checksum)
+                || self.pending_fetch.is_ready(checksum)
+                || self.is_proved(checksum)
+                || self.current_checksum() == Some(checksum)
+                || self.last_run.as_ref().is_some_and(|run| run.build.checksum == checksum)
+                || self.previous.iter().any(|build| build.checksum == checksum))
     }
 
     /// Every binary that this vault runs, wants or may go back to: what the store must keep for it.
@@ -359,19 +290,25 @@ impl State {
             }
         };
         match &self.process {
-            Phase::Waiting | Phase::Stopped => {}
-            Phase::Starting { build, .. } | Phase::Launching { build, .. } | Phase::Blocked { build, .. } => {
-                need(build.checksum)
-            }
+            Phase::Waiting | Phase::Stopped | Phase::Blocked { build: None, .. } => {}
+            Phase::Starting { build, .. }
+            | Phase::Launching { build, .. }
+            | Phase::Blocked { build: Some(build), .. } => need(build.checksum),
             Phase::Switching { from, to, .. } => {
                 need(to.checksum);
                 need(from.build.checksum);
             }
-            Phase::Running { process, .. } | Phase::Stopping { process } => need(process.build.checksum),
+            Phase::Running { process, .. }
+            | Phase::Ending { process, .. }
+            | Phase::Stopping { process, .. } => need(process.build.checksum),
             Phase::RollingBack { failed: _, to } => need(to.checksum),
         }
+        self.override_build.iter().for_each(|build| need(build.checksum));
         self.target.iter().for_each(|target| need(target.binary_checksum));
-        self.last_known_good.iter().for_each(|good| need(good.checksum));
+        self.pending.iter().for_each(|pending| need(pending.build.checksum));
+        self.last_known_good.iter().for_each(|good| need(good.build.checksum));
+        self.last_run.iter().for_each(|run| need(run.build.checksum));
+        self.previous.iter().for_each(|build| need(build.checksum));
         needed
     }
 }

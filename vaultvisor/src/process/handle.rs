@@ -9,20 +9,21 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
     time::Duration,
 };
 
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::UnixStream,
     process::{Child, Command},
 };
 
+pub use super::running::{End, RunningVault, Stopper, VaultEvent};
 use super::{
     MARKER, ProcessId,
-    protocol::{ExitStatus, GO, LOCK, Report, Spec},
+    protocol::{GO, LOCK, Report, Spec},
+    records::Run,
+    running::Reports,
+    stop::{LEFTOVER_GRACE, OVERDUE_AFTER},
 };
 
 /// The keeper's binary, which is installed beside vaultvisor's.
@@ -93,32 +94,7 @@ pub struct Prepared {
     /// How long the keeper may take to end when it is told to: the vault's grace, and what it leaves behind.
     end_timeout: Duration,
     reports: Reports,
-}
-
-/// The socket to a keeper.
-#[derive(Debug)]
-struct Reports(BufReader<UnixStream>);
-
-impl Reports {
-    /// The next report; `None` at the keeper's end.
-    async fn next(&mut self) -> io::Result<Option<Report>> {
-        let mut line = String::new();
-        match self.0.read_line(&mut line).await {
-            Ok(0) => Ok(None),
-            Ok(_) => Ok(Some(serde_json::from_str(&line)?)),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn next_within(&mut self, limit: Duration) -> Result<Report, String> {
-        match tokio::time::timeout(limit, self.next()).await {
-            Ok(Ok(Some(report))) => Ok(report),
-            Ok(Ok(None)) => Err("it ended without a word".into()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer for {} s", limit.as_secs())),
-        }
-    }
+    spec: Spec,
 }
 
 impl Prepared {
@@ -137,18 +113,23 @@ impl Prepared {
             .env_clear()
             .envs(passed_on)
             .envs(env)
-            .env(MARKER, &spec.marker)
+            .env(MARKER, &spec.place.marker)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .spawn()
             .map_err(spawn_failed)?;
         let socket = UnixStream::from_std(ours).map_err(spawn_failed)?;
         let stopper = Stopper::of(&child).map_err(spawn_failed)?;
-        let end_timeout = spec.grace() + START_TIMEOUT;
-        let mut prepared =
-            Self { keeper: child, stopper, end_timeout, reports: Reports(BufReader::new(socket)) };
+        let end_timeout = spec.place.grace() + LEFTOVER_GRACE + OVERDUE_AFTER + START_TIMEOUT;
+        let (reports, spec) = (Reports::new(socket), spec.clone());
+        let mut prepared = Self { keeper: child, stopper, end_timeout, reports, spec };
         match prepared.reports.next_within(PREPARE_TIMEOUT).await {
-            Ok(Report::Ready) => Ok(prepared),
+            Ok(Report::Ready { warning }) => {
+                if let Some(warning) = warning {
+                    tracing::warn!(folder = %prepared.spec.place.folder.display(), "{warning}");
+                }
+                Ok(prepared)
+            }
             Ok(Report::Failed { reason }) => Err(PrepareError::Refused(reason)),
             Ok(other) => Err(PrepareError::Silent(format!("it said {other:?}"))),
             Err(why) => Err(PrepareError::Silent(why)),
@@ -158,16 +139,35 @@ impl Prepared {
     /// Takes the lock and executes the vault. Both commands are sent at once: nothing is waited for between
     /// the end of an old vault and the execution of this one.
     pub async fn start(mut self) -> Result<RunningVault, StartError> {
-        let sent = self.reports.0.get_mut().write_all(&[LOCK, GO]).await;
+        let sent = self.reports.send(&[LOCK, GO]).await;
         sent.map_err(|error| StartError::Failed(format!("the keeper is gone: {error}")))?;
-        match self.next().await? {
-            Report::Locked => {}
-            other => return Err(refusal(other)),
+        let mut answer = self.next(START_TIMEOUT).await?;
+        while let Report::Ending { what } = answer {
+            let folder = self.spec.place.folder.display();
+            tracing::warn!(%folder, "an earlier run has lost its keeper and is ended first: {what}");
+            answer = self.next(self.end_timeout).await?;
         }
-        match self.next().await? {
+        if answer != Report::Locked {
+            return Err(refusal(answer));
+        }
+        match self.next(START_TIMEOUT).await? {
             Report::Started { vault, at_ns } => {
-                let Self { keeper, stopper, reports, .. } = self;
-                Ok(RunningVault { keeper, stopper: Arc::new(stopper), reports, vault, started_ns: at_ns })
+                let Self { keeper, stopper, reports, spec, .. } = self;
+                let run = Run {
+                    run_id: spec.run_id,
+                    pid: vault.pid,
+                    version: spec.version,
+                    checksum: spec.checksum,
+                };
+                let keeper_id = keeper.id().and_then(ProcessId::of);
+                Ok(RunningVault::started(
+                    spec.place,
+                    run,
+                    (keeper, keeper_id, reports),
+                    stopper,
+                    vault,
+                    at_ns,
+                ))
             }
             other => Err(refusal(other)),
         }
@@ -175,8 +175,8 @@ impl Prepared {
 
     /// The next report. After `G` the keeper executes whatever we do, so one that is silent is told to stop,
     /// and only its own end proves that it started nothing that still runs.
-    async fn next(&mut self) -> Result<Report, StartError> {
-        let why = match self.reports.next_within(START_TIMEOUT).await {
+    async fn next(&mut self, limit: Duration) -> Result<Report, StartError> {
+        let why = match self.reports.next_within(limit).await {
             Ok(report) => return Ok(report),
             Err(why) => why,
         };
@@ -199,64 +199,5 @@ fn refusal(report: Report) -> StartError {
         Report::NotGone { what } => StartError::NotGone { what },
         Report::Failed { reason } => StartError::Failed(reason),
         other => StartError::Failed(format!("the keeper said {other:?}")),
-    }
-}
-
-/// A vault under its keeper.
-#[derive(Debug)]
-pub struct RunningVault {
-    keeper: Child,
-    reports: Reports,
-    /// What asks the vault's keeper to stop it.
-    pub stopper: Arc<Stopper>,
-    /// The vault's process.
-    pub vault: ProcessId,
-    /// When it was executed, on [`super::monotonic_ns`].
-    pub started_ns: u64,
-}
-
-/// How a vault ended, and when; `None` when its keeper was killed and nobody saw it.
-pub type End = Option<(ExitStatus, u64)>;
-
-impl RunningVault {
-    /// Waits until the vault and all that it started has ended.
-    pub async fn ended(mut self) -> End {
-        let end = loop {
-            match self.reports.next().await {
-                Ok(Some(Report::Ended { status, at_ns })) => break Some((status, at_ns)),
-                Ok(Some(other)) => tracing::warn!(?other, "an unexpected report of a keeper"),
-                Ok(None) => break None,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot read a keeper's report");
-                    break None;
-                }
-            }
-        };
-        // Its lock is free already; to wait for it only keeps it from becoming a zombie.
-        tokio::spawn(async move { self.keeper.wait().await });
-        end
-    }
-}
-
-/// Asks one keeper to stop its vault.
-#[derive(Debug)]
-pub struct Stopper {
-    keeper: OwnedFd,
-}
-
-impl Stopper {
-    fn of(keeper: &Child) -> io::Result<Self> {
-        let pid = keeper.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
-        // Our child, and nobody waited for it yet: so this is it, and no later process with its pid.
-        Ok(Self { keeper: pidfd_open(pid.ok_or(io::ErrorKind::NotFound)?, PidfdFlags::empty())? })
-    }
-
-    /// Asks. Asked twice it changes nothing, and a keeper that has ended needs no asking.
-    pub fn stop(&self) {
-        if let Err(error) = pidfd_send_signal(&self.keeper, Signal::TERM)
-            && error != rustix::io::Errno::SRCH
-        {
-            tracing::error!(%error, "cannot signal a keeper");
-        }
     }
 }

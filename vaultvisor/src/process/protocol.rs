@@ -7,7 +7,7 @@
 //! The end of the socket before `G` means: exit and start nothing. After `G` it means nothing; the keeper
 //! goes on alone.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,14 +19,9 @@ pub const LOCK: u8 = b'L';
 /// Execute the vault.
 pub const GO: u8 = b'G';
 
-/// Everything a keeper needs to know, as its command line.
-#[derive(Debug, Clone, PartialEq, Eq, clap::Parser)]
-#[command(
-    name = "vaultvisor-keeper",
-    version,
-    about = "Holds one vault's lock and process; started by vaultvisor, never by hand"
-)]
-pub struct Spec {
+/// Which vault: what stays the same through all of its runs.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct Place {
     /// The account lock of this vault
     #[arg(long)]
     pub lock: PathBuf,
@@ -36,27 +31,66 @@ pub struct Spec {
     /// The home of the vaultvisor that started this
     #[arg(long)]
     pub home: PathBuf,
-    /// The vault's folder, for its run and exit records
+    /// The vault's folder, for its run and exit records, its output and its log
     #[arg(long)]
     pub folder: PathBuf,
-    /// Which of the vault's runs this is
-    #[arg(long)]
-    pub run_id: String,
-    /// The store's folder with the binary
-    #[arg(long)]
-    pub binary_folder: PathBuf,
-    /// What the binary must hash to
-    #[arg(long)]
-    pub checksum: Checksum,
-    /// Where the vault's output goes
-    #[arg(long)]
-    pub log: PathBuf,
     /// How the vault is asked to end
     #[arg(long)]
     pub stop_signal: StopSignal,
     /// SIGKILL after this many milliseconds
     #[arg(long)]
     pub grace_ms: u64,
+    /// Where the vault's output goes
+    #[arg(long)]
+    pub output: Output,
+    /// The log is rotated when it has grown to this many bytes
+    #[arg(long)]
+    pub log_bytes: u64,
+    /// How many rotated logs are kept
+    #[arg(long)]
+    pub log_keep: u32,
+}
+
+impl Place {
+    /// The grace as a duration.
+    pub fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace_ms)
+    }
+
+    /// Where the vault's output goes in the mode [`Output::File`].
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("log/vault.log")
+    }
+
+    /// The FIFO that every run of the vault writes its output to.
+    pub fn fifo(&self) -> PathBuf {
+        self.folder.join("output.fifo")
+    }
+}
+
+/// Everything a keeper needs to know, as its command line.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Parser)]
+#[command(
+    name = "vaultvisor-keeper",
+    disable_version_flag = true,
+    about = "Holds one vault's lock and process; started by vaultvisor, never by hand"
+)]
+pub struct Spec {
+    /// Which vault.
+    #[command(flatten)]
+    pub place: Place,
+    /// Which of the vault's runs this is
+    #[arg(long)]
+    pub run_id: String,
+    /// What the release is called; for people
+    #[arg(long)]
+    pub version: String,
+    /// The store's folder with the binary
+    #[arg(long)]
+    pub binary_folder: PathBuf,
+    /// What the binary must hash to
+    #[arg(long)]
+    pub checksum: Checksum,
     /// The vault's own arguments
     #[arg(last = true)]
     pub args: Vec<String>,
@@ -64,23 +98,27 @@ pub struct Spec {
 
 impl Spec {
     /// The arguments that [`clap`] reads back as this.
-    pub fn to_args(&self) -> Vec<std::ffi::OsString> {
-        let named: [(&str, std::ffi::OsString); 10] = [
-            ("--lock", self.lock.clone().into()),
-            ("--marker", self.marker.clone().into()),
-            ("--home", self.home.clone().into()),
-            ("--folder", self.folder.clone().into()),
+    pub fn to_args(&self) -> Vec<OsString> {
+        let place = &self.place;
+        let named: [(&str, OsString); 13] = [
+            ("--lock", place.lock.clone().into()),
+            ("--marker", place.marker.clone().into()),
+            ("--home", place.home.clone().into()),
+            ("--folder", place.folder.clone().into()),
+            ("--stop-signal", place.stop_signal.to_string().into()),
+            ("--grace-ms", place.grace_ms.to_string().into()),
+            ("--output", place.output.to_string().into()),
+            ("--log-bytes", place.log_bytes.to_string().into()),
+            ("--log-keep", place.log_keep.to_string().into()),
             ("--run-id", self.run_id.clone().into()),
+            ("--version", self.version.clone().into()),
             ("--binary-folder", self.binary_folder.clone().into()),
             ("--checksum", self.checksum.to_string().into()),
-            ("--log", self.log.clone().into()),
-            ("--stop-signal", self.stop_signal.to_string().into()),
-            ("--grace-ms", self.grace_ms.to_string().into()),
         ];
         let mut args = Vec::new();
         for (name, value) in named {
             // One word, so that a value that begins with a dash is not taken for an option.
-            let mut arg = std::ffi::OsString::from(name);
+            let mut arg = OsString::from(name);
             arg.push("=");
             arg.push(value);
             args.push(arg);
@@ -89,10 +127,43 @@ impl Spec {
         args.extend(self.args.iter().map(Into::into));
         args
     }
+}
 
-    /// The grace as a duration.
-    pub fn grace(&self) -> Duration {
-        Duration::from_millis(self.grace_ms)
+/// Where a vault's output goes. The vault always writes to its FIFO; this is where its keeper passes it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Output {
+    /// Into `log/vault.log` in the vault's folder, rotated by size.
+    #[default]
+    File,
+    /// To the system's journal; into the file while there is no journal.
+    Journald,
+    /// To vaultvisor's own standard error, as containers want it.
+    Inherit,
+}
+
+impl Output {
+    /// When [`Output::File`] rotates by default, in bytes: a day or more of a vault's ordinary output.
+    pub const DEFAULT_LOG_BYTES: u64 = 16 * 1024 * 1024;
+    /// How many rotated logs are kept by default: with the one that is written, 80 MiB at most.
+    pub const DEFAULT_LOG_KEEP: u32 = 4;
+}
+
+const OUTPUTS: [(Output, &str); 3] =
+    [(Output::File, "file"), (Output::Journald, "journald"), (Output::Inherit, "inherit")];
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(OUTPUTS.iter().find(|(output, _)| output == self).map_or("file", |(_, name)| name))
+    }
+}
+
+impl FromStr for Output {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = OUTPUTS.iter().find(|(_, name)| *name == text);
+        found
+            .map(|(output, _)| *output)
+            .ok_or_else(|| format!("found {text:?}, expected \"file\", \"journald\" or \"inherit\""))
     }
 }
 
@@ -111,11 +182,19 @@ pub enum ExitStatus {
 #[serde(tag = "report", rename_all = "snake_case")]
 pub enum Report {
     /// The binary is open and hashed; waiting for [`LOCK`].
-    Ready,
+    Ready {
+        /// What is not as it was asked for, for people; the vault can be started all the same.
+        warning: Option<String>,
+    },
     /// Something did not work; nothing runs.
     Failed {
         /// What, for people.
         reason: String,
+    },
+    /// An earlier run of this vault lost its keeper and is still there; it is being ended first.
+    Ending {
+        /// Its processes, for people.
+        what: String,
     },
     /// The lock is held: nothing else of this account runs.
     Locked,
@@ -124,9 +203,9 @@ pub enum Report {
         /// Who: `home=… uid=… keeper=… vault=…`.
         holder: String,
     },
-    /// The lock was free, but a process of this account is still there.
+    /// It is not proved that nothing of this account is there.
     NotGone {
-        /// Which.
+        /// What is, or cannot be seen.
         what: String,
     },
     /// The vault was executed.
@@ -136,7 +215,19 @@ pub enum Report {
         /// When, on [`super::monotonic_ns`].
         at_ns: u64,
     },
-    /// The vault has ended, and so has everything it started.
+    /// The vault's main process has ended; what it left behind is being ended.
+    Died {
+        /// How.
+        status: ExitStatus,
+        /// When, on [`super::monotonic_ns`].
+        at_ns: u64,
+    },
+    /// A stop, or the ending of what was left behind, takes longer than it may. It goes on.
+    NotEnded {
+        /// The pids that are left and the state each is in.
+        what: String,
+    },
+    /// The vault has ended, and so has everything it started. The lock is free.
     Ended {
         /// How the vault itself ended.
         status: ExitStatus,
@@ -152,20 +243,27 @@ mod tests {
 
     #[test]
     fn a_spec_survives_its_command_line() {
-        let spec = Spec {
-            lock: "/run/lock/x.lock".into(),
-            marker: "0xab-alice".into(),
-            home: "/h".into(),
-            folder: "/h/vaults/--odd name".into(),
-            run_id: "1-2".into(),
-            binary_folder: "/h/store".into(),
-            checksum: Checksum([7; 32]),
-            log: "-".into(),
-            stop_signal: StopSignal::Quit,
-            grace_ms: 60_000,
-            args: vec!["--lock".into(), "".into(), "--".into(), "-x=ü \n".into()],
-        };
-        let args = std::iter::once("keeper".into()).chain(spec.to_args());
-        assert_eq!(Spec::try_parse_from(args).expect("parses"), spec);
+        for (output, _) in OUTPUTS {
+            let spec = Spec {
+                place: Place {
+                    lock: "/run/lock/x.lock".into(),
+                    marker: "0xab-alice".into(),
+                    home: "/h".into(),
+                    folder: "/h/vaults/--odd name".into(),
+                    stop_signal: StopSignal::Quit,
+                    grace_ms: 60_000,
+                    output,
+                    log_bytes: 1,
+                    log_keep: 0,
+                },
+                run_id: "1-2".into(),
+                version: "-1.0".into(),
+                binary_folder: "/h/store".into(),
+                checksum: Checksum([7; 32]),
+                args: vec!["--lock".into(), "".into(), "--".into(), "-x=ü \n".into()],
+            };
+            let args = std::iter::once("keeper".into()).chain(spec.to_args());
+            assert_eq!(Spec::try_parse_from(args).expect("parses"), spec);
+        }
     }
 }

@@ -1,8 +1,9 @@
-//! The system calls that have no safe form: `fork` with `execveat`, and `signalfd`.
+//! What has no safe form: `fork` with `execveat`, `signalfd`, and waiting for a descriptor in the runtime.
 //!
-//! This is the only module of the project with `unsafe`. It is used by the keeper alone, which has a single
-//! thread: after its `fork` the child may therefore do what a single-threaded program may, and it still
-//! restricts itself to system calls on memory that was prepared before.
+//! This is the only module of the project with `unsafe`. All of it but [`Readable`] is used by the
+//! keeper alone, which has a single thread: after its `fork` the child may therefore do what a
+//! single-threaded program may, and it still restricts itself to system calls on memory that was prepared
+//! before.
 
 use std::{
     ffi::{CString, c_char, c_int},
@@ -11,6 +12,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal};
+use tokio::io::{Interest, unix::AsyncFd};
 
 /// Everything the child needs, allocated before the fork.
 pub(super) struct Execution<'a> {
@@ -165,4 +167,26 @@ pub(super) const SIGNAL_INFO_BYTES: usize = size_of::<libc::signalfd_siginfo>();
 /// The number of the signal in what a signalfd handed out: its first field.
 pub(super) fn signal_number(info: &[u8; SIGNAL_INFO_BYTES]) -> i32 {
     i32::from_ne_bytes([info[0], info[1], info[2], info[3]])
+}
+
+/// A descriptor of which the runtime waits until it is readable.
+#[derive(Debug)]
+pub(super) struct Readable(AsyncFd<OwnedFd>);
+
+impl Readable {
+    /// To be made in a runtime.
+    pub(super) fn new(descriptor: OwnedFd) -> io::Result<Self> {
+        // SAFETY: an `OwnedFd` owns a valid descriptor and gives out that one always. It stays in the private
+        // field, which nothing here replaces, until the `AsyncFd` has deregistered it and drops it.
+        unsafe { Ok(Self(AsyncFd::register_with_interest(descriptor, Interest::READABLE)?)) }
+    }
+
+    /// Ready as soon as it is readable, and from then on. Nothing is lost when this is dropped before.
+    pub(super) async fn wait(&self) {
+        // The readiness is not cleared: a process that has ended does not begin again. An error means that
+        // the runtime ends, and then nobody waits for anything any more.
+        if self.0.readable().await.is_err() {
+            std::future::pending().await
+        }
+    }
 }

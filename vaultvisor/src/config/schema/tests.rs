@@ -1,0 +1,266 @@
+//! The schema and the parser say the same, as far as a schema can.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    super::{KEYS, Overrides, file::Keys, network, parse, vault},
+    SCHEMA,
+};
+
+fn schema() -> Value {
+    serde_json::from_str(SCHEMA).expect("JSON")
+}
+
+/// The keywords that the schema uses, and no others: an unknown one fails the test instead of being passed
+/// over.
+struct Validator<'a> {
+    root: &'a Value,
+}
+
+impl Validator<'_> {
+    fn accepts(&self, schema: &Value, value: &Value) -> bool {
+        let schema = schema.as_object().expect("a schema is an object");
+        schema.iter().all(|(keyword, rule)| self.holds(schema, keyword, rule, value))
+    }
+
+    fn holds(&self, schema: &Map<String, Value>, keyword: &str, rule: &Value, value: &Value) -> bool {
+        let length = |rule: &Value| usize::try_from(rule.as_u64().expect("a number")).expect("fits");
+        let number = || value.as_f64();
+        match keyword {
+            "$schema" | "title" | "description" | "default" | "$defs" | "then" => true,
+            "$ref" => {
+                let pointer = rule.as_str().and_then(|rule| rule.strip_prefix('#')).expect("local");
+                self.accepts(self.root.pointer(pointer).expect("defined"), value)
+            }
+            "type" => match rule.as_str().expect("one type") {
+                "object" => value.is_object(),
+                "array" => value.is_array(),
+                "string" => value.is_string(),
+                "integer" => value.is_i64() || value.is_u64(),
+                other => panic!("type {other}"),
+            },
+            "const" => value == rule,
+            "enum" => rule.as_array().expect("list").contains(value),
+            "pattern" => value.as_str().is_none_or(|text| {
+                regex::Regex::new(rule.as_str().expect("text")).expect("regex").is_match(text)
+            }),
+            "minimum" => number().is_none_or(|value| value >= rule.as_f64().expect("number")),
+            "maximum" => number().is_none_or(|value| value <= rule.as_f64().expect("number")),
+            "minLength" => value.as_str().is_none_or(|text| text.chars().count() >= length(rule)),
+            "minItems" => value.as_array().is_none_or(|items| items.len() >= length(rule)),
+            "maxItems" => value.as_array().is_none_or(|items| items.len() <= length(rule)),
+            "uniqueItems" => value.as_array().is_none_or(|items| {
+                items.iter().enumerate().all(|(index, item)| !items[..index].contains(item))
+            }),
+            "items" => value.as_array().is_none_or(|items| items.iter().all(|item| self.accepts(rule, item))),
+            "minProperties" => value.as_object().is_none_or(|object| object.len() >= length(rule)),
+            "required" => value.as_object().is_none_or(|object| {
+                let mut names = rule.as_array().expect("list").iter();
+                names.all(|name| object.contains_key(name.as_str().expect("name")))
+            }),
+            "properties" => value.as_object().is_none_or(|object| {
+                let rules = rule.as_object().expect("object");
+                object.iter().all(|(key, value)| rules.get(key).is_none_or(|rule| self.accepts(rule, value)))
+            }),
+            "propertyNames" => value
+                .as_object()
+                .is_none_or(|object| object.keys().all(|key| self.accepts(rule, &json!(key)))),
+            "additionalProperties" => value.as_object().is_none_or(|object| {
+                let named = schema.get("properties").and_then(Value::as_object);
+                object.iter().filter(|(key, _)| named.is_none_or(|named| !named.contains_key(*key))).all(
+                    |(_, value)| match rule {
+                        Value::Bool(allowed) => *allowed,
+                        rule => self.accepts(rule, value),
+                    },
+                )
+            }),
+            "anyOf" => rule.as_array().expect("list").iter().any(|rule| self.accepts(rule, value)),
+            "not" => !self.accepts(rule, value),
+            "if" => !self.accepts(rule, value) || self.accepts(&schema["then"], value),
+            other => panic!("the schema uses the keyword {other}, which this test does not know"),
+        }
+    }
+}
+
+fn schema_accepts(document: &Value) -> bool {
+    let schema = schema();
+    Validator { root: &schema }.accepts(&schema, document)
+}
+
+fn parser_accepts(document: &Value) -> bool {
+    let json = serde_json::from_value(document.clone()).expect("JSON");
+    parse(&json, &Overrides::default()).is_ok()
+}
+
+#[test]
+fn the_schema_names_the_keys_that_the_parser_reads() {
+    let schema = schema();
+    let objects: [(&str, Keys); 5] = [
+        ("", KEYS),
+        ("/$defs/network", network::KEYS),
+        ("/$defs/vault", vault::KEYS),
+        ("/$defs/vault/properties/stop", vault::STOP_KEYS),
+        ("/$defs/vault/properties/probation", vault::PROBATION_KEYS),
+    ];
+    for (place, keys) in objects {
+        let object = schema.pointer(place).expect("there");
+        let mut named: Vec<&str> =
+            object["properties"].as_object().expect("object").keys().map(String::as_str).collect();
+        let mut read = keys.known.to_vec();
+        named.sort_unstable();
+        read.sort_unstable();
+        assert_eq!(named, read, "at {place:?}");
+        assert_eq!(object["additionalProperties"], json!(false), "at {place:?}");
+    }
+}
+
+fn base() -> Value {
+    json!({
+        "home": "/h", "lock_dir": "/l",
+        "networks": {"dev": {"endpoints": ["ws://127.0.0.1:9944"], "release_urls": ["http://127.0.0.1/{version}"]}},
+        "vaults": {"v": {"network": "dev", "args": ["--a", "b"]}}
+    })
+}
+
+/// The base document with one value put at a place, or removed with `null`.
+fn with(pointer: &str, value: Value) -> Value {
+    let mut document = base();
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    let object = document.pointer_mut(parent).and_then(Value::as_object_mut).expect("an object");
+    if value.is_null() {
+        object.remove(key);
+    } else {
+        object.insert(key.to_owned(), value);
+    }
+    document
+}
+
+#[test]
+fn the_schema_and_the_parser_accept_the_same_documents() {
+    let accepted = [
+        ("/home", json!("/var/lib/vaultvisor")),
+        ("/lock_dir", Value::Null),
+        ("/startup_chain_wait_secs", json!(0)),
+        ("/max_artifact_bytes", json!(1)),
+        ("/networks/dev/agreement", json!(1)),
+        ("/networks/dev/record", json!("vault-release")),
+        ("/networks/dev/record", json!(["vault-release"])),
+        ("/networks/dev/pallet", json!("VaultRelease2")),
+        ("/networks/dev/genesis", json!("ab".repeat(32))),
+        ("/networks/dev/genesis", json!(format!("0x{}", "AB".repeat(32)))),
+        ("/networks/dev/release_urls", json!(["https://x/{checksum}", "file:///srv/{checksum}"])),
+        ("/networks/other", json!({})),
+        ("/vaults/v/account", json!("alice")),
+        ("/vaults/v/endpoints", json!(["wss://x"])),
+        ("/vaults/v/args", json!([])),
+        ("/vaults/v/env", json!({"RUST_LOG": "info", "ld_x": ""})),
+        ("/vaults/v/stop", json!({})),
+        ("/vaults/v/stop", json!({"signal": "SIGTERM", "grace_secs": 86400})),
+        ("/vaults/v/probation", json!({"secs": 0, "health_url": "http://127.0.0.1:9615/metrics"})),
+        ("/vaults/v/probation", json!({"health_url": "http://localhost/"})),
+        ("/vaults/v/probation", json!({"health_url": "http://[::1]:1/x?y"})),
+        ("/vaults/v/probation", json!({"health_url": "https://example.org"})),
+        ("/vaults/v/retry_secs", json!([1, 86400])),
+        ("/vaults/v/logs", json!("file")),
+        ("/vaults/v/logs", json!("journald")),
+        ("/vaults/v/logs", json!("inherit")),
+        ("/vaults/v/log_max_bytes", json!(65536)),
+        ("/vaults/v/log_keep", json!(0)),
+        ("/vaults/v/keep_releases", json!(1000)),
+    ];
+    for (place, value) in accepted {
+        let document = with(place, value.clone());
+        assert!(parser_accepts(&document), "the parser refuses {value} at {place}");
+        assert!(schema_accepts(&document), "the schema refuses {value} at {place}");
+    }
+}
+
+#[test]
+fn the_schema_and_the_parser_refuse_the_same_documents() {
+    let refused = [
+        ("/home", Value::Null),
+        ("/home", json!("relative")),
+        ("/home", json!(1)),
+        ("/lock_dir", json!("x")),
+        ("/hoem", json!("/h")),
+        ("/http", json!("127.0.0.1:9616")),
+        ("/startup_chain_wait_secs", json!(3601)),
+        ("/startup_chain_wait_secs", json!(1.5)),
+        ("/max_artifact_bytes", json!(0)),
+        ("/networks", json!([])),
+        ("/networks/..", json!({})),
+        ("/networks/dev/light_client", json!({})),
+        ("/networks/dev/agreement", json!(2)),
+        ("/networks/dev/record", json!("clients-info")),
+        ("/networks/dev/record", json!([])),
+        ("/networks/dev/pallet", json!("")),
+        ("/networks/dev/pallet", json!("a-b")),
+        ("/networks/dev/genesis", json!("0x12")),
+        ("/networks/dev/endpoints", json!(["http://x"])),
+        ("/networks/dev/endpoints", json!(["ws://x", "ws://x"])),
+        ("/networks/dev/endpoints", json!("ws://x")),
+        ("/networks/dev/release_urls", json!(["ftp://x/"])),
+        ("/networks/dev/release_urls", json!(["/srv/x"])),
+        ("/vaults", Value::Null),
+        ("/vaults", json!({})),
+        ("/vaults/a b", json!({"network": "dev", "args": []})),
+        ("/vaults/v", json!("x")),
+        ("/vaults/v/network", Value::Null),
+        ("/vaults/v/args", Value::Null),
+        ("/vaults/v/args", json!("x")),
+        ("/vaults/v/args", json!([1])),
+        ("/vaults/v/args", json!(["\u{0}"])),
+        ("/vaults/v/account", json!("")),
+        ("/vaults/v/account", json!(7)),
+        ("/vaults/v/env", json!({"LD_PRELOAD": "x"})),
+        ("/vaults/v/env", json!({"NOTIFY_SOCKET": "x"})),
+        ("/vaults/v/env", json!({"VAULTVISOR_RUN": "x"})),
+        ("/vaults/v/env", json!({"a=b": "x"})),
+        ("/vaults/v/env", json!({"A": 1})),
+        ("/vaults/v/stop", json!({"signal": "SIGKILL"})),
+        ("/vaults/v/stop", json!({"grace_secs": 0})),
+        ("/vaults/v/stop", json!({"grace": 1})),
+        ("/vaults/v/probation", json!({"secs": 86401})),
+        ("/vaults/v/probation", json!({"health_url": "http://example.org/"})),
+        ("/vaults/v/probation", json!({"health_url": "http://127.0.0.1.example.org/"})),
+        ("/vaults/v/probation", json!({"health_url": "https://me:secret@example.org/"})),
+        ("/vaults/v/probation", json!({"health_url": "file:///x"})),
+        ("/vaults/v/retry_secs", json!([])),
+        ("/vaults/v/retry_secs", json!([0])),
+        ("/vaults/v/retry_secs", json!(60)),
+        ("/vaults/v/logs", json!("syslog")),
+        ("/vaults/v/log_max_bytes", json!(65535)),
+        ("/vaults/v/log_keep", json!(1001)),
+        ("/vaults/v/keep_releases", json!(-1)),
+        ("/vaults/v/data_dir", json!("/d")),
+        ("/vaults/v/probe_args", json!([])),
+    ];
+    for (place, value) in refused {
+        let document = with(place, value.clone());
+        assert!(!parser_accepts(&document), "the parser accepts {value} at {place}");
+        assert!(!schema_accepts(&document), "the schema accepts {value} at {place}");
+    }
+    let no_effect = json!({"network": "dev", "args": [], "logs": "journald", "log_keep": 1});
+    assert!(!parser_accepts(&with("/vaults/v", no_effect.clone())));
+    assert!(!schema_accepts(&with("/vaults/v", no_effect)));
+}
+
+/// What no schema can say: it knows of no other entry, no built-in network and no checksum.
+#[test]
+fn only_the_parser_refuses_what_needs_more_than_one_value() {
+    let refused = [
+        ("/vaults/v/network", json!("mars")),
+        ("/vaults/w", json!({"network": "dev", "account": "v", "args": []})),
+        ("/vaults/v", json!({"network": "kintsugi", "args": []})),
+        ("/networks/dev/release_urls", json!(["https://x/{unknown}"])),
+        ("/networks/dev/release_urls", json!(["http://example.org/"])),
+    ];
+    for (place, value) in refused {
+        let document = with(place, value.clone());
+        assert!(!parser_accepts(&document), "the parser accepts {value} at {place}");
+        assert!(
+            schema_accepts(&document),
+            "the schema refuses {value} at {place}: move it to the list above"
+        );
+    }
+}

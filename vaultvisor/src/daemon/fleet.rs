@@ -1,0 +1,457 @@
+//! The vaults and networks of one daemon: which are supervised, and how a new configuration is put in force.
+//!
+//! Each vault's task is independent of every other: one that cannot be begun, or that fails, is reported and
+//! tried again, and the others never hear of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use super::{
+    AbortOnDrop, Progress, Shared, network_task,
+    operator::Order,
+    vault_task::{Channels, Live, VaultTask},
+};
+use crate::{
+    chain::ChainStatus,
+    config::{Network, Settings, Vault, file::Problem},
+    control::Reply,
+    error_chain::Chained,
+    journal::{NetworkJournal, NetworkRecord, VaultJournal},
+    status::{ChainSeen, Status, Time, VaultStatus},
+};
+
+/// A vault answers its orders at once; a script that sends more at a time waits.
+const ORDER_QUEUE: usize = 8;
+
+/// What a vault's task is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Goal {
+    /// Supervise.
+    Supervise,
+    /// End, and leave the vault running, once nothing is half done.
+    Leave,
+    /// Stop the vault and end.
+    Stop,
+}
+
+/// Everything that the file says about one vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Configured {
+    pub(super) vault: Vault,
+    pub(super) network: Network,
+    pub(super) startup_chain_wait: Duration,
+}
+
+impl Configured {
+    fn of(settings: &Settings, vault: &Vault) -> Self {
+        Self {
+            vault: vault.clone(),
+            network: settings.networks[&vault.network].clone(),
+            startup_chain_wait: settings.startup_chain_wait,
+        }
+    }
+
+    /// A task supervises one vault on one chain; with another it is another vault.
+    fn is_same_vault(&self, other: &Self) -> bool {
+        (&self.vault.network, &self.vault.account) == (&other.vault.network, &other.vault.account)
+    }
+}
+
+/// The tasks of the vaults; each ends with its vault's name.
+pub(super) type Tasks = JoinSet<Ended>;
+
+/// A vault's task has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    name: String,
+    panicked: bool,
+}
+
+/// One network that is followed.
+#[derive(Debug)]
+struct Followed {
+    network: Network,
+    /// What was known of it when it was first followed.
+    known: Option<NetworkRecord>,
+    status: Arc<watch::Sender<ChainStatus>>,
+    _task: AbortOnDrop,
+}
+
+/// One vault.
+#[derive(Debug)]
+enum Member {
+    /// Its task runs.
+    Supervised(Supervised),
+    /// Its task could not be begun; nothing of it is touched.
+    Broken { configured: Arc<Configured>, reason: String },
+}
+
+#[derive(Debug)]
+struct Supervised {
+    configured: watch::Sender<Arc<Configured>>,
+    orders: mpsc::Sender<Order>,
+    live: watch::Receiver<Live>,
+    progress: watch::Receiver<Progress>,
+    goal: watch::Sender<Goal>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    networks: BTreeMap<String, Followed>,
+    vaults: BTreeMap<String, Member>,
+    goal: Goal,
+    /// Why a configuration was refused, or what of it is not in force; until the next one is read.
+    problem: Option<String>,
+}
+
+/// All vaults.
+#[derive(Debug)]
+pub(super) struct Fleet {
+    shared: Arc<Shared>,
+    started_at: Time,
+    inner: Mutex<Inner>,
+}
+
+/// A vault that takes commands.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) configured: Arc<Configured>,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) live: watch::Receiver<Live>,
+}
+
+impl Fleet {
+    /// The vaults of a configuration; none is supervised before [`Self::reconcile`].
+    pub(super) fn new(shared: Arc<Shared>, settings: Settings) -> Self {
+        let inner = Inner {
+            settings,
+            networks: BTreeMap::new(),
+            vaults: BTreeMap::new(),
+            goal: Goal::Supervise,
+            problem: None,
+        };
+        Self { shared, started_at: Time(super::now().unix_secs), inner: Mutex::new(inner) }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // What is changed under it is changed by single assignments; a panic leaves nothing half done.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins and ends tasks until they are those of the configuration in force. What must end first, such as
+    /// a vault whose account has changed, is begun by a later call.
+    pub(super) fn reconcile(&self, tasks: &mut Tasks) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        if inner.goal != Goal::Supervise {
+            return;
+        }
+        let wanted: BTreeMap<String, Arc<Configured>> = inner
+            .settings
+            .vaults
+            .values()
+            .map(|vault| (vault.name.clone(), Arc::new(Configured::of(&inner.settings, vault))))
+            .collect();
+        inner.vaults.retain(|_, member| matches!(member, Member::Supervised(_)));
+        for (name, member) in &inner.vaults {
+            let Member::Supervised(supervised) = member else { continue };
+            let old = supervised.configured.borrow().clone();
+            match wanted.get(name) {
+                Some(new) if new.is_same_vault(&old) => {
+                    supervised.configured.send_if_modified(|old| {
+                        let differs = *old != *new;
+                        *old = new.clone();
+                        differs
+                    });
+                }
+                _ => {
+                    tracing::info!(vault = name, "is not in the configuration any more; stopping it");
+                    supervised.goal.send_replace(Goal::Stop);
+                }
+            }
+        }
+        for configured in wanted.values() {
+            self.follow(inner, &configured.network);
+        }
+        for (name, configured) in wanted {
+            if !inner.vaults.contains_key(&name) {
+                let member = self.begin(inner, configured, tasks);
+                inner.vaults.insert(name, member);
+            }
+        }
+        let used: BTreeSet<String> =
+            inner.vaults.values().map(|member| member.configured().vault.network.clone()).collect();
+        inner.networks.retain(|name, _| used.contains(name));
+    }
+
+    /// Follows a network as it is configured now. Its vaults keep their receivers.
+    fn follow(&self, inner: &mut Inner, network: &Network) {
+        let earlier = inner.networks.remove(&network.name);
+        let (status, known) = match earlier {
+            Some(followed) if followed.network == *network => {
+                inner.networks.insert(network.name.clone(), followed);
+                return;
+            }
+            Some(followed) => (followed.status, followed.known),
+            None => (Arc::new(watch::Sender::new(ChainStatus::default())), None),
+        };
+        let journal = NetworkJournal::new(&self.shared.home);
+        let known = match journal.load() {
+            Ok(mut records) => records.remove(&network.name).or(known),
+            Err(error) => {
+                // Its pin is not known, so nothing that a node says of it may be believed.
+                let problem = format!("{}: the network is not followed", Chained(&error));
+                tracing::error!(network = network.name, "{problem}");
+                status.send_modify(|status| {
+                    status.connected = false;
+                    status.problem = Some(problem);
+                });
+                return self.insert(inner, network, known, status, None);
+            }
+        };
+        let task = network_task::spawn(network.clone(), known.clone(), journal, status.clone());
+        self.insert(inner, network, known, status, Some(task));
+    }
+
+    fn insert(
+        &self,
+        inner: &mut Inner,
+        network: &Network,
+        known: Option<NetworkRecord>,
+        status: Arc<watch::Sender<ChainStatus>>,
+        task: Option<tokio::task::AbortHandle>,
+    ) {
+        let task = AbortOnDrop(task);
+        let followed = Followed { network: network.clone(), known, status, _task: task };
+        inner.networks.insert(network.name.clone(), followed);
+    }
+
+    fn begin(&self, inner: &Inner, configured: Arc<Configured>, tasks: &mut Tasks) -> Member {
+        let name = configured.vault.name.clone();
+        let followed = &inner.networks[&configured.vault.network];
+        let folder = super::home::create_vault_folder(&self.shared.home, &name);
+        let journal = match folder {
+            Ok(folder) => VaultJournal::new(&folder),
+            Err(error) => return broken(configured, &Chained(&error).to_string()),
+        };
+        let recorded = match journal.load() {
+            Ok(recorded) => recorded.unwrap_or_default(),
+            Err(error) => return broken(configured, &Chained(&error).to_string()),
+        };
+        let needed = recorded.state.needed().into_iter().collect();
+        self.shared.needed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), needed);
+
+        let genesis = configured.network.genesis.or(followed.known.as_ref().map(|record| record.genesis));
+        let (orders, orders_receiver) = mpsc::channel(ORDER_QUEUE);
+        let (live_sender, live) = watch::channel(Live { recorded: recorded.clone(), trouble: None });
+        let (progress_sender, progress) = watch::channel(Progress::Undecided);
+        let goal = watch::Sender::new(Goal::Supervise);
+        let configured = watch::Sender::new(configured);
+        let mut chain = followed.status.subscribe();
+        // What is known already is news to this vault.
+        let is_known = chain.borrow().view.is_some() || chain.borrow().problem.is_some();
+        if is_known {
+            chain.mark_changed();
+        }
+        let channels = Channels {
+            chain,
+            configured: configured.subscribe(),
+            goal: goal.subscribe(),
+            orders: orders_receiver,
+            live: live_sender,
+            progress: progress_sender,
+        };
+        let task = VaultTask::new(self.shared.clone(), journal, recorded, genesis, channels);
+        tasks.spawn(async move {
+            let panicked = AssertUnwindSafe(task.run()).catch_unwind().await.is_err();
+            Ended { name, panicked }
+        });
+        Member::Supervised(Supervised { configured, orders, live, progress, goal })
+    }
+
+    /// Takes leave of a task that has ended; answers whether something went wrong, so that it is begun again
+    /// only after a while.
+    pub(super) fn ended(&self, ended: Ended) -> bool {
+        let mut inner = self.lock();
+        inner.vaults.remove(&ended.name);
+        if inner.goal == Goal::Supervise {
+            self.shared.needed.lock().unwrap_or_else(PoisonError::into_inner).remove(&ended.name);
+        }
+        if ended.panicked {
+            tracing::error!(vault = ended.name, "its supervision failed; the vault itself is left alone");
+        }
+        ended.panicked
+    }
+
+    /// Tells every vault's task; a lesser goal than the one before is ignored.
+    pub(super) fn aim(&self, goal: Goal) {
+        let mut inner = self.lock();
+        inner.goal = inner.goal.max(goal);
+        let goal = inner.goal;
+        for member in inner.vaults.values() {
+            if let Member::Supervised(supervised) = member {
+                supervised.goal.send_if_modified(|old| {
+                    let is_more = goal > *old;
+                    *old = goal.max(*old);
+                    is_more
+                });
+            }
+        }
+    }
+
+    /// Puts a new configuration in force, as far as it can be while we run; or leaves the old one in force and
+    /// answers why.
+    pub(super) fn take_up(&self, new: Settings) -> Result<(), Vec<Problem>> {
+        let mut inner = self.lock();
+        let conflicts = conflicts(&inner, &new);
+        if !conflicts.is_empty() {
+            return Err(conflicts);
+        }
+        let old = inner.settings.clone();
+        let mut later = Vec::new();
+        for (key, changed) in [
+            ("home", old.home != new.home),
+            ("lock_dir", old.lock_dir != new.lock_dir),
+            ("max_artifact_bytes", old.max_artifact_bytes != new.max_artifact_bytes),
+        ] {
+            if changed {
+                later.push(key);
+            }
+        }
+        inner.problem = (!later.is_empty()).then(|| {
+            format!(
+                "{} of the configuration has changed and needs a restart of vaultvisor; everything else is in force",
+                later.join(", ")
+            )
+        });
+        if let Some(problem) = &inner.problem {
+            tracing::warn!("{problem}");
+        }
+        let Settings { home, lock_dir, max_artifact_bytes, .. } = old;
+        inner.settings = Settings { home, lock_dir, max_artifact_bytes, ..new };
+        Ok(())
+    }
+
+    /// Notes that a configuration was refused.
+    pub(super) fn refused(&self, problem: String) {
+        self.lock().problem = Some(problem);
+    }
+
+    /// What the status says.
+    pub(super) fn status(&self) -> Status {
+        let inner = self.lock();
+        let vaults = inner.vaults.values().map(|member| {
+            let configured = member.configured();
+            let chain = inner.networks.get(&configured.vault.network).and_then(Followed::seen);
+            match member {
+                Member::Supervised(supervised) => {
+                    let live = supervised.live.borrow();
+                    let trouble = live.trouble.clone();
+                    VaultStatus::live(&self.shared.home, &configured.vault, &live.recorded, chain, trouble)
+                }
+                Member::Broken { reason, .. } => VaultStatus::unusable(&configured.vault, chain, reason),
+            }
+        });
+        let vaults = vaults.collect();
+        Status::of_daemon(std::process::id(), self.started_at, inner.problem.clone(), vaults)
+    }
+
+    /// A vault that takes commands, or the refusal.
+    pub(super) fn reach(&self, name: &str) -> Result<Reached, Reply> {
+        let inner = self.lock();
+        match inner.vaults.get(name) {
+            Some(Member::Supervised(supervised)) => Ok(Reached {
+                configured: supervised.configured.borrow().clone(),
+                orders: supervised.orders.clone(),
+                live: supervised.live.clone(),
+            }),
+            Some(Member::Broken { reason, .. }) => Err(Reply::Refused(format!(
+                "vault {name} is not supervised: {reason}; once that is repaired, SIGHUP has it tried again"
+            ))),
+            None => {
+                let known: Vec<&str> = inner.vaults.keys().map(String::as_str).collect();
+                let known = known.join(", ");
+                Err(Reply::Invalid(format!("there is no vault {name:?}, expected one of: {known}")))
+            }
+        }
+    }
+
+    /// How far each vault is, and why those are not supervised that could not be begun.
+    pub(super) fn progress(&self) -> (Vec<watch::Receiver<Progress>>, Vec<String>) {
+        let (mut progress, mut broken) = (Vec::new(), Vec::new());
+        for (name, member) in &self.lock().vaults {
+            match member {
+                Member::Supervised(supervised) => progress.push(supervised.progress.clone()),
+                Member::Broken { reason, .. } => broken.push(format!("vault {name}: {reason}")),
+            }
+        }
+        (progress, broken)
+    }
+}
+
+fn broken(configured: Arc<Configured>, reason: &str) -> Member {
+    tracing::error!(vault = configured.vault.name, "is not supervised: {reason}");
+    Member::Broken { configured, reason: reason.to_owned() }
+}
+
+/// What of a new configuration contradicts what was begun under the old one.
+fn conflicts(inner: &Inner, new: &Settings) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, member) in &inner.vaults {
+        let configured = member.configured();
+        let Some(vault) = new.vaults.get(name) else { continue };
+        let (old, network) = (&configured.vault.network, &vault.network);
+        if old != network {
+            let what = format!(
+                "has changed from {old:?} to {network:?}, expected the same: what is known of a vault is of one chain; give the vault another name"
+            );
+            problems.push(Problem { path: format!("vaults.{name}.network"), what });
+        } else if new.networks[network].genesis != configured.network.genesis {
+            let what = "has changed, expected the same while a vault of this network is supervised: restart vaultvisor";
+            let problem = Problem { path: format!("networks.{network}.genesis"), what: what.to_owned() };
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    problems
+}
+
+impl Member {
+    fn configured(&self) -> Arc<Configured> {
+        match self {
+            Self::Supervised(supervised) => supervised.configured.borrow().clone(),
+            Self::Broken { configured, .. } => configured.clone(),
+        }
+    }
+}
+
+impl Followed {
+    /// The newest that is known of the chain, from this run or from before.
+    fn seen(&self) -> Option<ChainSeen> {
+        let status = self.status.borrow();
+        match (&status.view, &self.known) {
+            (Some(view), _) => {
+                let seen_at = status.seen_at.map_or(Time(0), |at| Time(super::unix_secs(at)));
+                Some(ChainSeen::of_view(view, seen_at, status.connected))
+            }
+            (None, Some(record)) => Some(ChainSeen::of_record(record, Some(status.connected))),
+            (None, None) => None,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Rule 5, failure before the commit: the old release comes back, and the new one is tried again on a schedule.
+
+use super::{
+    Action, Deciding, Kind, Severity,
+    policy::MAX_REJECTIONS,
+    state::{Build, Concern, Fetch, Phase, Rejection, Wait},
+};
+
+impl Deciding<'_> {
+    /// A build would not start, or did not stay alive, and nothing of it is left.
+    pub(super) fn failed(&mut self, build: &Build, attempt: u32, what: String) {
+        match self.state.fallback_for(build.checksum).cloned() {
+            Some(good) if !self.state.shutting_down => {
+                self.reject(build, what);
+                self.warn_of_unseen_runtime(&good);
+                self.note(Kind::FellBack, Some(build), Some(&good), format!("going back to {good}"));
+                self.state.process = Phase::RollingBack { failed: build.clone(), to: good.clone() };
+                // With the old arguments; a state migration that ran will have to be weighed here.
+                self.actions.push(Action::Start(good));
+            }
+            // With nothing to go back to it is not rejected.
+            _ => self.start_later(build, attempt, what),
+        }
+    }
+
+    pub(super) fn reject(&mut self, build: &Build, reason: String) {
+        let state = &mut self.state;
+        let earlier = state.rejected.iter().position(|old| old.build.checksum == build.checksum);
+        let attempts = earlier.map_or(0, |index| state.rejected.remove(index).attempts).saturating_add(1);
+        let sequence = state.target.as_ref().and_then(|target| target.sequence);
+        let wait = Wait::start(self.now.moment, self.policy.rejection_retry(attempts));
+        if state.rejected.len() >= MAX_REJECTIONS {
+            state.rejected.remove(0);
+        }
+        let rejection = Rejection { build: build.clone(), sequence, reason: reason.clone(), attempts, wait };
+        state.rejected.push(rejection);
+        state.trial_reboots = None;
+        state.fetch = Fetch::Idle;
+        self.note(Kind::Rejected, None, Some(build), reason.clone());
+        self.problem(Concern::Process, Severity::Error, reason);
+    }
+
+    /// An old client may not understand a newer chain.
+    pub(super) fn warn_of_unseen_runtime(&mut self, good: &Build) {
+        let Some(now) = self.state.seen.as_ref().map(|seen| seen.spec_version) else { return };
+        let ran_under = self.state.last_known_good.as_ref().and_then(|good| good.spec_version);
+        if ran_under.is_none_or(|ran_under| ran_under < now) {
+            let ran_under = ran_under.map_or("an unknown one".to_owned(), |version| version.to_string());
+            let text = format!(
+                "going back to release {good}, which never ran under the present runtime version {now} (the newest \
+                 it ran under is {ran_under}): see whether it does its work"
+            );
+            self.report(Severity::Error, text);
+        }
+    }
+}

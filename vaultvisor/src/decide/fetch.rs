@@ -1,0 +1,160 @@
+//! Rule 1, ready first: what should run, and what a runtime upgrade will bring, is fetched and proved while the old
+//! vault runs.
+
+use super::{
+    Action, Deciding, Severity,
+    policy::{FETCH_BACKOFF_FIRST, FETCH_BACKOFF_MOST, MAX_UNPROVED},
+    state::{Build, Concern, Fetch, Phase, Wait},
+};
+use crate::release::Checksum;
+
+/// The two files that are had ready.
+#[derive(Clone, Copy)]
+enum Slot {
+    Chosen,
+    Pending,
+}
+
+const SLOTS: [Slot; 2] = [Slot::Chosen, Slot::Pending];
+
+impl Deciding<'_> {
+    fn slot(&mut self, slot: Slot) -> (&mut Fetch, Concern) {
+        match slot {
+            Slot::Chosen => (&mut self.state.fetch, Concern::Fetch),
+            Slot::Pending => (&mut self.state.pending_fetch, Concern::Pending),
+        }
+    }
+
+    pub(super) fn fetched(&mut self, checksum: Checksum) {
+        let was_distrusted = self.state.unproved.contains(&checksum);
+        self.state.unproved.retain(|unproved| *unproved != checksum);
+        // A start that waits because of this file waits no longer; the tries of the fetch grow rarer by themselves.
+        if let Phase::Starting { build, wait, .. } = &mut self.state.process
+            && (was_distrusted && build.checksum == checksum)
+            && self.state.fetch.checksum() == Some(checksum)
+        {
+            *wait = Wait::over(self.now.moment);
+        }
+        for slot in SLOTS {
+            let (fetch, concern) = self.slot(slot);
+            if fetch.checksum() == Some(checksum) {
+                *fetch = Fetch::Ready { checksum, attempt: fetch.attempt() };
+                self.no_problem(concern);
+            }
+        }
+        if !self.state.needed().contains(&checksum) {
+            // It is wanted no more; the newest statement won while it came.
+            self.prune();
+        }
+    }
+
+    /// A fetch that fails is retried and is never a rejection (rule 5).
+    pub(super) fn fetch_failed(&mut self, checksum: Checksum, reason: &str) {
+        for slot in SLOTS {
+            let (fetch, concern) = self.slot(slot);
+            if let Fetch::Fetching { checksum: wanted, attempt } = *fetch
+                && wanted == checksum
+            {
+                self.assign(slot, checksum, attempt + 1);
+                self.problem(concern, Severity::Warn, reason.to_owned());
+            }
+        }
+    }
+
+    /// A file was there and could not be used: it does not count as stored until it is proved again.
+    pub(super) fn distrust(&mut self, build: &Build) {
+        let checksum = build.checksum;
+        if !self.state.unproved.contains(&checksum) {
+            if self.state.unproved.len() >= MAX_UNPROVED {
+                self.state.unproved.remove(0);
+            }
+            self.state.unproved.push(checksum);
+        }
+        if self.state.chosen().is_some_and(|chosen| chosen.checksum == checksum) {
+            let ready = self.state.fetch.is_ready(checksum);
+            let attempt = if ready { self.state.fetch.attempt() } else { 0 };
+            self.assign(Slot::Chosen, checksum, attempt + 1);
+        } else {
+            self.actions.push(Action::Fetch(build.clone()));
+        }
+    }
+
+    fn assign(&mut self, slot: Slot, checksum: Checksum, attempt: u32) {
+        let later = self.fetch_later(checksum, attempt);
+        *self.slot(slot).0 = later;
+    }
+
+    fn fetch_later(&self, checksum: Checksum, attempt: u32) -> Fetch {
+        let length = self.policy.backoff(FETCH_BACKOFF_FIRST, FETCH_BACKOFF_MOST, attempt);
+        Fetch::Failed { checksum, attempt, wait: Wait::start(self.now.moment, length) }
+    }
+
+    pub(super) fn settle_fetch(&mut self) {
+        let ready = |fetch: &Fetch| fetch.checksum().filter(|checksum| fetch.is_ready(*checksum));
+        let before = [ready(&self.state.fetch), ready(&self.state.pending_fetch)];
+        self.settle_chosen();
+        self.settle_pending();
+        let needed = self.state.needed();
+        if before.into_iter().flatten().any(|checksum| !needed.contains(&checksum)) {
+            // News took the place of a file that had come.
+            self.prune();
+        }
+    }
+
+    fn settle_chosen(&mut self) {
+        let Some(choice) = self.allowed_choice() else {
+            let chosen = self.state.chosen().map(|chosen| chosen.checksum);
+            if self.state.fetch.checksum() != chosen {
+                self.state.fetch = Fetch::Idle;
+            }
+            return;
+        };
+        // What was fetched ahead, or is being fetched, is not fetched again when it becomes the chosen one.
+        if self.state.fetch.checksum() != Some(choice.checksum)
+            && self.state.pending_fetch.checksum() == Some(choice.checksum)
+        {
+            self.state.fetch = std::mem::take(&mut self.state.pending_fetch);
+            self.no_problem(Concern::Pending);
+        }
+        if self.state.current_checksum() == Some(choice.checksum) {
+            // Rule 8: what runs is never fetched or started again.
+            self.state.fetch = Fetch::Idle;
+            self.no_problem(Concern::Fetch);
+            return;
+        }
+        self.have_ready(Slot::Chosen, &choice);
+    }
+
+    /// Rule 2: a pending release is fetched as soon as it is seen.
+    fn settle_pending(&mut self) {
+        let chosen = self.state.chosen().map(|chosen| chosen.checksum);
+        let pending = self.state.pending.as_ref().map(|pending| pending.build.clone());
+        match pending.filter(|pending| Some(pending.checksum) != chosen) {
+            Some(pending) => self.have_ready(Slot::Pending, &pending),
+            None => {
+                self.state.pending_fetch = Fetch::Idle;
+                self.no_problem(Concern::Pending);
+            }
+        }
+    }
+
+    fn have_ready(&mut self, slot: Slot, build: &Build) {
+        let (checksum, now) = (build.checksum, self.now.moment);
+        let stored = self.state.is_stored(checksum);
+        let (fetch, _) = self.slot(slot);
+        let is_same = fetch.checksum() == Some(checksum);
+        let attempt = if is_same { fetch.attempt() } else { 0 };
+        match fetch {
+            Fetch::Fetching { .. } if is_same => return,
+            Fetch::Failed { wait, .. } if is_same && !wait.is_over(now) => return,
+            Fetch::Failed { .. } if is_same => {}
+            _ if stored => {
+                *fetch = Fetch::Ready { checksum, attempt };
+                return;
+            }
+            _ => {}
+        }
+        *fetch = Fetch::Fetching { checksum, attempt };
+        self.actions.push(Action::Fetch(build.clone()));
+    }
+}

@@ -1,0 +1,33 @@
+use super::*;
+
+#[test]
+fn rule_11_a_stored_wait_is_never_longer_than_its_own_length() {
+    let mut driver = Driver::running(&one());
+    driver.chain(&two());
+    driver.fetched(&two());
+    driver.started(&two());
+    driver.ended();
+    // Another boot, whose clock began anew.
+    driver.pass(Duration::from_secs(10));
+    let (mut driver, _) = driver.rebooted(&all());
+    let wait = driver.state.rejected[0].wait;
+    let length = Duration::from_millis(wait.length_ms);
+    assert!(length <= REJECTION_RETRIES[0]);
+    assert_eq!(wait.until, driver.now.moment.after(length), "neither longer nor over at once");
+
+    // The same boot, with a clock that means nothing.
+    driver.state.rejected[0].wait.until = Moment(u64::MAX);
+    let boots = driver.boots();
+    driver.recover(&all(), boots, Observed::Nothing);
+    assert!(driver.state.rejected[0].wait.until <= driver.now.moment.after(length));
+}
+
+#[test]
+fn rule_11_an_immediate_retry_is_still_one_after_a_reboot() {
+    let mut driver = Driver::on_trial(&one(), &two());
+    driver.ended();
+    driver.started(&one());
+    driver.command(Command::Retry);
+    let (mut driver, _) = driver.rebooted(&all());
+    assert_eq!(driver.chain(&two()), [start(&two())]);
+}

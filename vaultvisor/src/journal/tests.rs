@@ -1,0 +1,87 @@
+//! The durable files: what was written comes back, what an older version wrote is read, and nothing is guessed.
+
+use super::*;
+
+#[test]
+fn a_state_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = VaultJournal::new(folder.path());
+    assert!(journal.load().expect("absent").is_none());
+    let recorded = Recorded { state: State { shutting_down: true, ..State::default() }, since_unix_secs: 7 };
+    journal.store(&recorded).expect("store");
+    let loaded = journal.load().expect("load").expect("there");
+    assert_eq!((loaded.state, loaded.since_unix_secs), (recorded.state, 7));
+}
+
+#[test]
+fn a_damaged_or_foreign_file_is_an_error_and_not_absent() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = VaultJournal::new(folder.path());
+    let path = folder.path().join("state.json");
+    for text in [
+        "",
+        "{",
+        "[]",
+        r#"{"schema": 1}"#,
+        r#"{"schema": 2}"#,
+        r#"{"schema": "x"}"#,
+        r#"{"schema": 1, "state": 7}"#,
+    ] {
+        std::fs::write(&path, text).expect("write");
+        let error = journal.load().expect_err(text).to_string();
+        assert!(error.contains("state.json"), "{error}");
+    }
+    std::fs::write(&path, r#"{"schema": 3, "other": true}"#).expect("write");
+    assert!(matches!(journal.load(), Err(ReadError::Schema { found: 3, expected: 2, .. })));
+}
+
+fn golden(file: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/journal/golden").join(file)
+}
+
+/// The files were written by the first version, one for each place where a process can stand.
+#[test]
+fn files_of_schema_1_are_read_with_all_that_they_say() {
+    use crate::decide::state::Name;
+    let expected = [
+        ("fetching", Name::Fetching),
+        ("launching", Name::Starting),
+        ("probation", Name::Probation),
+        ("running", Name::Running),
+        ("switching", Name::Switching),
+        ("switching_ended", Name::Switching),
+        ("rolling_back", Name::RollingBack),
+        ("blocked", Name::Blocked),
+        ("starting", Name::Starting),
+        ("stopping", Name::Stopped),
+        ("stopped", Name::Stopped),
+    ];
+    for (file, name) in expected {
+        let path = golden(&format!("schema_1/{file}.json"));
+        let text = std::fs::read(&path).expect(file);
+        let recorded = decode(&path, &text).unwrap_or_else(|error| panic!("{file}: {error:?}"));
+        assert_eq!(recorded.since_unix_secs, 1_700_000_060, "{file}");
+        let state = &recorded.state;
+        assert_eq!(state.name(), name, "{file}");
+        assert!(state.target.is_some() && state.seen.is_some(), "{file}");
+        assert_eq!(state.boot, None, "{file}: its moments are of another clock");
+        let again = decode(&path, &encode(&recorded).expect("text")).expect("schema 2");
+        assert_eq!(again.state, recorded.state, "{file}");
+    }
+    let text = std::fs::read(golden("schema_1/starting.json")).expect("file");
+    let state = decode(Path::new("starting.json"), &text).expect("read").state;
+    assert_eq!((state.unproved.len(), state.rejected.len()), (1, 1));
+    let good = state.last_known_good.expect("one");
+    assert_eq!((good.build.version.as_str(), good.spec_version), ("2.0", None));
+}
+
+/// A change of the form needs a new schema, and an `upgrade` from this one.
+#[test]
+fn the_form_of_a_state_file_is_that_of_its_schema() {
+    for file in ["schema_2/switching.json", "schema_2/running.json"] {
+        let text = std::fs::read(golden(file)).expect(file);
+        let recorded = decode(Path::new(file), &text).expect(file);
+        let written = encode(&recorded).expect("text");
+        assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(&text), "{file}");
+    }
+}

@@ -1,0 +1,215 @@
+//! Finding the vault that an earlier vaultvisor started, and taking it over.
+//!
+//! Nothing here changes anything, and *never two* does not rest on it: whoever starts a vault proves again,
+//! under the lock, that nothing runs. What is looked at: the record in the lock file (or its copy in
+//! `run.json`, when the lock file was removed or damaged), `run.json` and `exit.json` of the same run and boot,
+//! and the two processes, each through a handle that was opened before it was compared.
+
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use rustix::{fs::FlockOperation, io::Errno};
+
+use super::{
+    ProcessId,
+    id::{ProcessHandle, Stat},
+    lock::{self, Cleanliness, Record},
+    monotonic_ns,
+    protocol::{ExitStatus, Place, Spec},
+    records::{ExitRecord, FileId, RecordError, Run, RunRecord},
+    running::RunningVault,
+};
+use crate::{artifact::BINARY_NAME, error_chain::Chained};
+
+/// A keeper that is in the middle of a start or an end has settled within this.
+const SETTLE_WAIT: Duration = Duration::from_secs(10);
+/// A keeper writes its run record right after the execution; when it could not, it is asked for its arguments.
+const RECORD_WAIT: Duration = Duration::from_secs(3);
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(10);
+
+/// What was found of a vault.
+#[derive(Debug)]
+pub enum Observed {
+    /// Nothing of this boot is recorded to run.
+    Nothing,
+    /// It runs, and is ours to watch and to stop. If its keeper was killed its end is under way already.
+    Runs(Box<RunningVault>),
+    /// It ran in this boot and has ended meanwhile. What it may have left behind is ended by the next start.
+    Gone {
+        /// What ran, if that is known.
+        run: Option<Run>,
+        /// How it ended; `None` when nobody saw it.
+        status: Option<ExitStatus>,
+    },
+    /// It cannot be proved what runs.
+    NotProvable {
+        /// Whether someone holds the account's lock.
+        lock_is_held: bool,
+        /// Who, or what is wrong.
+        reason: String,
+    },
+}
+
+/// Why one look did not do.
+enum Unclear {
+    /// A keeper is in the middle of something.
+    Unsettled(String),
+    /// Looking again would not help.
+    NotProvable { lock_is_held: bool, reason: String },
+}
+
+impl From<io::Error> for Unclear {
+    fn from(error: io::Error) -> Self {
+        Self::NotProvable { lock_is_held: false, reason: format!("cannot see what runs: {error}") }
+    }
+}
+
+impl From<RecordError> for Unclear {
+    fn from(error: RecordError) -> Self {
+        Self::NotProvable { lock_is_held: false, reason: Chained(&error).to_string() }
+    }
+}
+
+/// Looks for the vault of a place. Waits a few seconds at most, while a keeper is in the middle of a start or
+/// of its vault's end.
+pub async fn observe(place: &Place) -> Observed {
+    let began = Instant::now();
+    loop {
+        match look(place, began.elapsed() >= RECORD_WAIT) {
+            Ok(observed) => return observed,
+            Err(Unclear::Unsettled(_)) if began.elapsed() < SETTLE_WAIT => tokio::time::sleep(POLL).await,
+            Err(Unclear::Unsettled(reason)) => return Observed::NotProvable { lock_is_held: true, reason },
+            Err(Unclear::NotProvable { lock_is_held, reason }) => {
+                return Observed::NotProvable { lock_is_held, reason };
+            }
+        }
+    }
+}
+
+fn look(place: &Place, without_run_record: bool) -> Result<Observed, Unclear> {
+    let record = match lock::look_at_record(&place.lock)? {
+        Some(record) => record,
+        None => match RunRecord::read_open(&place.folder)? {
+            Some(run) => run.lock,
+            None if is_held(&place.lock)? => {
+                return Err(Unclear::Unsettled("held by someone who left no record".to_owned()));
+            }
+            None => return Ok(Observed::Nothing),
+        },
+    };
+    let of_this_boot = record.boot_id == super::boot_id()?;
+    if !of_this_boot || record.vault.is_none() && record.state == Cleanliness::Clean {
+        return Ok(Observed::Nothing);
+    }
+    let keeper = if record.state == Cleanliness::Dirty { record.keeper.open()? } else { None };
+    if !record.is_ours(place) {
+        let held =
+            || Unclear::NotProvable { lock_is_held: true, reason: format!("held by {}", record.holder()) };
+        return keeper.map_or(Ok(Observed::Nothing), |_| Err(held()));
+    }
+    match keeper {
+        Some(keeper) => under_keeper(place, record, keeper, without_run_record),
+        None => without_keeper(place, record),
+    }
+}
+
+/// Whether someone holds a lock; no file is made.
+fn is_held(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn under_keeper(
+    place: &Place,
+    record: Record,
+    keeper: ProcessHandle,
+    without_run_record: bool,
+) -> Result<Observed, Unclear> {
+    let unsettled = |what: &str| Unclear::Unsettled(format!("keeper {} {what}", record.keeper.pid));
+    let vault = record.vault.ok_or_else(|| unsettled("is starting a vault"))?;
+    let Some(vault) = vault.open()? else {
+        return Err(unsettled("has not yet ended everything that its vault left behind"));
+    };
+    let run = match RunRecord::read(&place.folder) {
+        Ok(Some(run)) if run.lock.run_id == record.run_id && run.lock.vault == record.vault => {
+            (run.run(), run.binary, run.started_ns)
+        }
+        // It could not be written, or was damaged: its keeper's arguments say the same.
+        _ if without_run_record => from_arguments(&record).ok_or_else(|| {
+            unsettled("has left no record of what it runs, and its arguments cannot be read")
+        })?,
+        _ => return Err(unsettled("has not recorded yet what it runs")),
+    };
+    let (run, binary, started_ns) = run;
+    check_process(vault.id, binary, record.keeper)
+        .map_err(|what| unsettled(&format!("names process {} as its vault, but {what}", vault.id.pid)))?;
+    let adopted = RunningVault::adopted(place.clone(), run, record, keeper, vault, started_ns)?;
+    Ok(Observed::Runs(Box::new(adopted)))
+}
+
+/// Whether a process is its keeper's child, and executed from the recorded file.
+fn check_process(vault: ProcessId, binary: FileId, keeper: ProcessId) -> Result<(), String> {
+    let stat = Stat::of(vault.pid).ok().flatten().ok_or("it cannot be seen")?;
+    if stat.parent != keeper.pid {
+        return Err(format!("that is a child of process {}", stat.parent));
+    }
+    match FileId::of(format!("/proc/{}/exe", vault.pid).as_ref()) {
+        Ok(found) if found == binary => Ok(()),
+        Ok(found) => Err(format!(
+            "expected it to run inode {} of device {}, found {} of {}",
+            binary.inode, binary.device, found.inode, found.device
+        )),
+        // A client that makes itself private hides its file; the child of its keeper it is nevertheless.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && stat.name == BINARY_NAME => Ok(()),
+        Err(error) => Err(format!("its file cannot be seen: {error}")),
+    }
+}
+
+/// What a living keeper was told to run. When it did is not known: since now, then.
+fn from_arguments(record: &Record) -> Option<(Run, FileId, u64)> {
+    let arguments = std::fs::read(format!("/proc/{}/cmdline", record.keeper.pid)).ok()?;
+    let arguments = arguments.strip_suffix(&[0]).unwrap_or(&arguments);
+    let arguments = arguments.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+    let spec = Spec::try_parse_from(arguments).ok()?;
+    let binary = FileId::of(&spec.binary_folder.join(BINARY_NAME)).ok()?;
+    let pid = record.vault?.pid;
+    let run = Run { run_id: spec.run_id, pid, version: spec.version, checksum: spec.checksum };
+    (run.run_id == record.run_id && record.keeper.exists()).then(|| (run, binary, monotonic_ns()))
+}
+
+fn without_keeper(place: &Place, record: Record) -> Result<Observed, Unclear> {
+    let of_this_run =
+        |run: &RunRecord| run.lock.run_id == record.run_id && run.lock.boot_id == record.boot_id;
+    let run = RunRecord::read(&place.folder).ok().flatten().filter(of_this_run);
+    let vault = match record.vault {
+        Some(vault) if record.state == Cleanliness::Dirty => vault.open()?,
+        _ => None,
+    };
+    match (vault, run) {
+        (Some(vault), Some(run)) => {
+            // It is stopped as it was started, whatever the configuration says by now.
+            let place = Place { stop_signal: run.stop_signal(), ..place.clone() };
+            let alone = RunningVault::adopted_alone(place, run.run(), record, vault, run.started_ns)?;
+            Ok(Observed::Runs(Box::new(alone)))
+        }
+        (_, run) => {
+            let exit = ExitRecord::read(&place.folder).ok().flatten().filter(|exit| exit.is_of(&record));
+            let status = exit.and_then(|exit| exit.died).map(|death| death.status);
+            Ok(Observed::Gone { run: run.map(|run| run.run()), status })
+        }
+    }
+}

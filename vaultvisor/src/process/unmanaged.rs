@@ -1,0 +1,255 @@
+//! Finding a vault that somebody started by hand, before ours is started beside it.
+//!
+//! Two signs, because neither is always there. A process whose arguments name the same key: the values of
+//! `--keyfile`, `--keyname` and their like are what two vaults of one account have in common, and everybody
+//! may read arguments. And the client's own pid file, `<tmp>/<runtime>_<account>.pid`, which names a process
+//! called as the client is (`vault/src/process.rs` of the interbtc clients). Whoever may start processes here
+//! can make both up; that blocks the vault, with a pid that is named, and starts nothing.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::{self, OpenOptions},
+    io::{self, Read},
+    os::unix::{
+        ffi::OsStringExt,
+        fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use super::{
+    MARKER,
+    id::{Stat, all_processes, is_gone},
+    search::{KEEPER_NAME, has_user},
+};
+use crate::artifact::BINARY_NAME;
+
+/// The arguments that choose a client's key.
+const KEY_ARGS: [&str; 4] = ["--keyfile", "--keyname", "--keyring", "--keyuri"];
+/// The one of them that names a file.
+const KEY_FILE: &str = "--keyfile";
+/// A pid and a newline.
+const MAX_PID_FILE_BYTES: u64 = 64;
+/// Digits of an account in a marker.
+const ACCOUNT_DIGITS: usize = 64;
+
+/// A vault that no vaultvisor started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmanaged {
+    /// Its process.
+    pub pid: u32,
+    /// How it was recognised, and what to do.
+    pub why: String,
+}
+
+/// Looks for a vault of this account (that of the marker, `<genesis>-<account>`) or with the key that these
+/// arguments name. What a keeper keeps is not looked at here: that is for the lock to tell.
+pub fn find_unmanaged(args: &[String], marker: &str) -> io::Result<Option<Unmanaged>> {
+    let ours = key_args(args.iter().map(OsString::from));
+    let processes = all_processes()?;
+    let keepers: Vec<u32> =
+        processes.iter().filter(|stat| stat.name == KEEPER_NAME).map(|stat| stat.id.pid).collect();
+    for stat in &processes {
+        let pid = stat.id.pid;
+        if pid == std::process::id() || keepers.contains(&pid) || keepers.contains(&stat.parent) {
+            continue;
+        }
+        let theirs = key_args(read_args(pid)?.into_iter());
+        if has_same_key(&ours, &theirs, pid) && !is_managed(pid) {
+            let names: Vec<&str> = ours.keys().copied().collect();
+            return Ok(Some(found(stat, &format!("has the same {}", names.join(" and ")))));
+        }
+    }
+    let account = marker.get(marker.len().saturating_sub(ACCOUNT_DIGITS)..).unwrap_or_default();
+    let mut folders = vec![PathBuf::from("/tmp"), std::env::temp_dir()];
+    folders.dedup();
+    for folder in folders {
+        for (path, pid) in pid_files(&folder, account) {
+            let Some(stat) = processes.iter().find(|stat| stat.id.pid == pid) else { continue };
+            let owner = fs::symlink_metadata(&path).map(|metadata| metadata.uid());
+            let is_theirs = owner.is_ok_and(|owner| has_user(stat.id, owner).unwrap_or(true));
+            let is_kept = keepers.contains(&stat.parent) || is_managed(pid);
+            if stat.name == BINARY_NAME && is_theirs && !is_kept {
+                return Ok(Some(found(stat, &format!("is named by {}", path.display()))));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn found(stat: &Stat, sign: &str) -> Unmanaged {
+    let pid = stat.id.pid;
+    let name: String = stat.name.chars().flat_map(char::escape_default).collect();
+    let why = format!(
+        "process {pid} ({name}) {sign}: it looks like a vault of this account that no vaultvisor started; \
+         stop it first"
+    );
+    Unmanaged { pid, why }
+}
+
+/// The arguments of a process; none for one that has ended or is the kernel's.
+fn read_args(pid: u32) -> io::Result<Vec<OsString>> {
+    match fs::read(format!("/proc/{pid}/cmdline")) {
+        Ok(text) => Ok(text.split(|byte| *byte == 0).map(|arg| OsString::from_vec(arg.to_vec())).collect()),
+        Err(error) if is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What arguments say of a key: `--name value` and `--name=value`.
+fn key_args(args: impl Iterator<Item = OsString>) -> BTreeMap<&'static str, OsString> {
+    let mut found = BTreeMap::new();
+    let mut args = args;
+    while let Some(arg) = args.next() {
+        let bytes = arg.as_encoded_bytes();
+        for name in KEY_ARGS {
+            match bytes.strip_prefix(name.as_bytes()) {
+                Some([]) => {
+                    found.extend(args.next().map(|value| (name, value)));
+                    break;
+                }
+                Some([b'=', value @ ..]) => {
+                    found.insert(name, OsString::from_vec(value.to_vec()));
+                    break;
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn has_same_key(
+    ours: &BTreeMap<&'static str, OsString>,
+    theirs: &BTreeMap<&'static str, OsString>,
+    pid: u32,
+) -> bool {
+    let same = |(name, value): (&&str, &OsString)| {
+        theirs.get(*name).is_some_and(|other| {
+            other == value || *name == KEY_FILE && is_same_file(value.as_ref(), other.as_ref(), pid)
+        })
+    };
+    !ours.is_empty() && ours.iter().all(same)
+}
+
+/// Whether two paths name one file, the second as another process understands it.
+fn is_same_file(ours: &Path, theirs: &Path, pid: u32) -> bool {
+    let id = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    let seen_by_them = Path::new("/proc").join(pid.to_string()).join("cwd").join(theirs);
+    id(ours).is_some_and(|ours| id(&seen_by_them) == Some(ours))
+}
+
+/// Whether a vaultvisor started it, as far as its environment may be read.
+fn is_managed(pid: u32) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let ours =
+        |variable: &[u8]| variable.strip_prefix(MARKER.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
+    environment.split(|byte| *byte == 0).any(ours)
+}
+
+/// The clients' pid files of an account, and the pids in them.
+fn pid_files(folder: &Path, account: &str) -> Vec<(PathBuf, u32)> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let named = entries.flatten().filter(|entry| {
+        let name = entry.file_name();
+        let address = name.to_str().and_then(|name| name.strip_suffix(".pid")?.rsplit_once('_'));
+        let decoded = address.and_then(|(_, address)| address.parse::<subxt::utils::AccountId32>().ok());
+        decoded.is_some_and(|decoded| hex::encode(decoded.0) == account)
+    });
+    named.filter_map(|entry| Some((entry.path(), read_pid(&entry.path())?))).collect()
+}
+
+fn read_pid(path: &Path) -> Option<u32> {
+    // Others may have put it there: never through a link, and never waiting for it.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let mut text = String::new();
+    file.take(MAX_PID_FILE_BYTES).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+
+    /// A process called `vault`, as one that somebody started by hand.
+    struct Stranger(Child);
+
+    impl Stranger {
+        fn start(folder: &Path, args: &[&str], marker: Option<&str>) -> Self {
+            let program = folder.join(BINARY_NAME);
+            if !program.exists() {
+                std::os::unix::fs::symlink("/bin/dash", &program).expect("link");
+            }
+            let mut command = Command::new(program);
+            command.args(["-c", "read wait"]).arg("vault").args(args).current_dir(folder);
+            command.stdin(std::process::Stdio::piped());
+            if let Some(marker) = marker {
+                command.env(MARKER, marker);
+            }
+            let child = command.spawn().expect("a process");
+            while fs::read(format!("/proc/{}/environ", child.id())).expect("it runs").is_empty() {
+                std::thread::yield_now();
+            }
+            Self(child)
+        }
+    }
+
+    impl Drop for Stranger {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn args(keyfile: &Path, keyname: &str) -> Vec<String> {
+        vec!["--keyfile".into(), keyfile.display().to_string(), format!("--keyname={keyname}"), "--x".into()]
+    }
+
+    #[test]
+    fn t02_a_process_with_the_same_key_is_found_however_its_arguments_are_written() {
+        let folder = tempfile::tempdir().expect("folder");
+        let keyfile = folder.path().join("keys.json");
+        fs::write(&keyfile, b"{}").expect("keys");
+        let name = format!("key-{}", folder.path().display());
+        assert_eq!(find_unmanaged(&args(&keyfile, &name), "g-a").expect("searched"), None);
+        // The keyfile relative to where it was started, and the name as a word of its own.
+        let stranger = Stranger::start(folder.path(), &["--keyname", &name, "--keyfile=keys.json"], None);
+        let found = find_unmanaged(&args(&keyfile, &name), "g-a").expect("searched").expect("found");
+        assert_eq!(found.pid, stranger.0.id());
+        assert!(found.why.contains("--keyfile and --keyname"), "{}", found.why);
+    }
+
+    #[test]
+    fn another_key_in_the_same_file_and_what_a_vaultvisor_started_are_left_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let keyfile = folder.path().join("keys.json");
+        fs::write(&keyfile, b"{}").expect("keys");
+        let _other = Stranger::start(folder.path(), &["--keyfile=keys.json", "--keyname=other"], None);
+        let _managed = Stranger::start(folder.path(), &["--keyfile=keys.json", "--keyname=ours"], Some("m"));
+        assert_eq!(find_unmanaged(&args(&keyfile, "ours"), "g-a").expect("searched"), None);
+        assert_eq!(find_unmanaged(&["--no-key".into()], "g-a").expect("searched"), None);
+    }
+
+    #[test]
+    fn t02_a_process_that_its_pid_file_names_is_found_by_its_account() {
+        let folder = tempfile::tempdir().expect("folder");
+        let account = sp_crypto_hashing::blake2_256(folder.path().as_os_str().as_encoded_bytes());
+        let marker = format!("genesis-{}", hex::encode(account));
+        let address = subxt::utils::AccountId32(account);
+        let path = std::env::temp_dir().join(format!("kintsugi-parachain_{address}.pid"));
+        let stranger = Stranger::start(folder.path(), &[], None);
+        fs::write(&path, format!("{}\n", stranger.0.id())).expect("pid file");
+        let found = find_unmanaged(&[], &marker);
+        let of_another = find_unmanaged(&[], "genesis-alice");
+        fs::write(&path, format!("{}\n", std::process::id())).expect("pid file");
+        let of_another_program = find_unmanaged(&[], &marker);
+        fs::remove_file(&path).expect("remove");
+        assert_eq!(found.expect("searched").expect("found").pid, stranger.0.id());
+        assert_eq!(of_another.expect("searched"), None);
+        assert_eq!(of_another_program.expect("searched"), None, "the pid was used again");
+    }
+}

@@ -1,0 +1,124 @@
+//! What is executed, with what, and when nothing is.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use sha2::{Digest, Sha256};
+use vaultvisor::{
+    process::{MARKER, handle::StartError, protocol::ExitStatus},
+    release::Checksum,
+};
+
+use super::site::{Site, WAITING};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_that_is_dropped_before_go_has_started_nothing() {
+    let site = Site::new("echo ran");
+    drop(site.prepared().await.expect("prepared"));
+    // The lock would be busy if the keeper had gone on; a second one that runs to its end is the proof.
+    let (status, _) = site.started().await.ended().await.expect("seen");
+    assert_eq!((status, site.printed("ran").matches("ran").count()), (ExitStatus::Code(0), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_gets_its_arguments_a_small_environment_and_the_name_of_its_file() {
+    let mut site = Site::new(r#"printf '<%s>' "$@"; echo; env; cat /proc/$$/comm; echo end"#);
+    site.spec.args.extend(["name", "a b", "", "--", "--lock=x", "ü\n"].map(String::from));
+    site.started().await.ended().await.expect("seen");
+    let printed = site.printed("end");
+    assert!(printed.starts_with("<a b><><--><--lock=x><ü\n>\n"), "{printed}");
+    assert!(printed.contains("GIVEN=a value\n") && printed.ends_with("vault\nend\n"), "{printed}");
+    assert!(printed.contains(&format!("{MARKER}={}\n", site.spec.place.marker)), "{printed}");
+    for line in printed.lines().skip(2) {
+        let Some((name, _)) = line.split_once('=') else { continue };
+        let allowed = ["PATH", "HOME", "USER", "LANG", "TZ", "GIVEN", MARKER, "PWD", "OLDPWD", "SHLVL", "_"];
+        assert!(allowed.contains(&name), "{name} was passed on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_inherits_its_lock_and_nothing_that_others_left_open() {
+    let site = Site::new("for fd in /proc/$$/fd/*; do readlink $fd; done; echo end");
+    // Not close-on-exec, as a shell's redirections are.
+    let left_open = rustix::io::dup(fs::File::create(site.path("left-open")).expect("file")).expect("dup");
+    site.started().await.ended().await.expect("seen");
+    drop(left_open);
+    let printed = site.printed("end");
+    assert!(printed.contains("account.lock"), "{printed}");
+    // The three standard ones, the lock, and at most one of the shell's own.
+    let open: Vec<&str> =
+        printed.lines().filter(|line| line.starts_with('/') && !line.ends_with("/fd")).collect();
+    assert!(
+        open.iter().all(|path| ["null", "output.fifo", "account.lock"].iter().any(|end| path.ends_with(end))),
+        "{open:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_keeper_of_an_account_starts_nothing_and_names_the_first() {
+    let site = Site::new(WAITING);
+    let vault = site.started().await;
+    let refused = site.prepared().await.expect("prepared").start().await.expect_err("a second vault");
+    let StartError::Busy { holder } = refused else { panic!("{refused:?}") };
+    assert!(holder.contains(&format!("vault={}", vault.vault.pid)), "{holder}");
+    assert!(holder.contains(&format!("home={}", site.folder.path().display())), "{holder}");
+    vault.stopper.stop();
+    vault.ended().await.expect("seen");
+    let again = site.started().await;
+    again.stopper.stop();
+    again.ended().await.expect("seen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_that_is_not_the_one_of_its_checksum_is_refused() {
+    let site = Site::new("echo ran");
+    let mut other = fs::read("/bin/dash").expect("dash");
+    *other.last_mut().expect("a byte") ^= 1;
+    fs::remove_file(site.path("store/vault")).expect("remove");
+    fs::write(site.path("store/vault"), other).expect("tamper");
+    let refused = site.prepared().await.expect_err("other bytes").to_string();
+    assert!(refused.contains(&format!("expected checksum {}", site.spec.checksum)), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binary_that_is_replaced_after_it_was_proved_is_not_executed() {
+    for tamper in [
+        |path: &Path| {
+            fs::remove_file(path).expect("remove");
+            fs::copy("/bin/true", path).expect("replace");
+        },
+        |path: &Path| {
+            fs::remove_file(path).expect("remove");
+            std::os::unix::fs::symlink("/bin/true", path).expect("link");
+        },
+        |path: &Path| {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+            fs::OpenOptions::new().append(true).open(path).and_then(|file| file.set_len(100)).expect("cut");
+        },
+    ] {
+        let site = Site::new("echo ran");
+        let prepared = site.prepared().await.expect("prepared");
+        tamper(&site.path("store/vault"));
+        let refused = prepared.start().await.expect_err("a changed file");
+        assert!(
+            matches!(&refused, StartError::Failed(why) if why.contains("changed or replaced")),
+            "{refused:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_executed_is_reported_and_the_lock_is_free_again() {
+    let mut site = Site::new("");
+    let text = b"\x7fELF but not really";
+    fs::remove_file(site.path("store/vault")).expect("remove");
+    fs::write(site.path("store/vault"), text).expect("write");
+    fs::set_permissions(site.path("store/vault"), fs::Permissions::from_mode(0o555)).expect("chmod");
+    site.spec.checksum = Checksum(Sha256::digest(text).into());
+    for _ in 0..2 {
+        let refused = site.prepared().await.expect("prepared").start().await.expect_err("not a program");
+        assert!(
+            matches!(&refused, StartError::Failed(why) if why.contains("Exec format error")),
+            "{refused:?}"
+        );
+    }
+}

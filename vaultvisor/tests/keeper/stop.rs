@@ -1,0 +1,120 @@
+//! The end of a vault and of everything that it started.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use vaultvisor::process::{
+    handle::{StartError, VaultEvent},
+    protocol::ExitStatus,
+};
+
+use super::site::{FOREVER, Site, WAITING, has_ended, hold, kill};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_asks_with_the_configured_signal_and_waits_for_the_end() {
+    let site = Site::new(&format!("trap 'echo asked; exit 7' INT; {WAITING}"));
+    let vault = site.started().await;
+    site.printed("up");
+    vault.stopper.stop();
+    let (status, _) = vault.ended().await.expect("seen");
+    assert_eq!(status, ExitStatus::Code(7));
+    site.printed("asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_ignores_the_signal_is_killed_after_its_grace_and_not_before() {
+    let mut site = Site::new(&format!("trap '' INT; {WAITING}"));
+    site.spec.place.grace_ms = 300;
+    let vault = site.started().await;
+    site.printed("up");
+    let asked = Instant::now();
+    vault.stopper.stop();
+    let (status, _) = vault.ended().await.expect("seen");
+    assert_eq!(status, ExitStatus::Signal(9));
+    assert!(asked.elapsed() >= Duration::from_millis(300), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_process_is_continued_so_that_it_can_end() {
+    let site = Site::new(&format!("trap 'exit 3' INT; {WAITING}"));
+    let vault = site.started().await;
+    site.printed("up");
+    kill(vault.vault, Signal::STOP);
+    vault.stopper.stop();
+    assert_eq!(vault.ended().await.expect("seen").0, ExitStatus::Code(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_waits_for_grandchildren_in_sessions_of_their_own() {
+    let site =
+        Site::new("setsid sh -c 'trap \"\" INT TERM; echo child $$; while :; do sleep 1; done' & wait");
+    let vault = site.started().await;
+    let grandchild = site.printed_process("child");
+    vault.stopper.stop();
+    vault.ended().await.expect("seen");
+    assert!(has_ended(grandchild), "reported as ended while {grandchild:?} is alive");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_main_process_is_reported_before_its_leftovers_are_ended() {
+    let site = Site::new(&format!("setsid sh -c 'trap \"\" INT TERM; echo child $$; {FOREVER}' & {FOREVER}"));
+    let mut vault = site.started().await;
+    let leftover = site.printed_process("child");
+    kill(vault.vault, Signal::KILL);
+    let died = vault.next().await;
+    let alive = !has_ended(leftover);
+    let Some(VaultEvent::Died { status, at_ns }) = died else { panic!("{died:?}") };
+    assert_eq!(status, Some(ExitStatus::Signal(9)));
+    assert!(alive, "reported only when everything had ended");
+    assert_eq!(vault.next().await, Some(VaultEvent::Ended { status, at_ns }));
+    assert!(has_ended(leftover));
+    assert_eq!(vault.next().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crashed_vault_leaves_behind_is_asked_once_and_ended() {
+    let helper = format!("trap \"echo asked\" TERM; echo child $$; {FOREVER}");
+    let site = Site::new(&format!("setsid sh -c '{helper}' & {FOREVER}"));
+    let vault = site.started().await;
+    let leftover = site.printed_process("child");
+    kill(vault.vault, Signal::KILL);
+    let (status, _) = vault.ended().await.expect("seen");
+    assert_eq!(status, ExitStatus::Signal(9));
+    assert!(has_ended(leftover));
+    assert_eq!(site.log().matches("asked").count(), 1, "{}", site.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leftover_that_forks_and_ends_all_the_time_does_not_outrun_its_end() {
+    let mut site = Site::new("");
+    // Each generation starts the next one and ends; none is there for longer than a few milliseconds.
+    let generation = site.path("generation");
+    std::fs::write(&generation, format!("trap '' TERM INT\n. {} &\n", generation.display())).expect("write");
+    site.set_script(&format!("sh {} & echo up; {FOREVER}", generation.display()));
+    let vault = site.started().await;
+    site.printed("up");
+    kill(vault.vault, Signal::KILL);
+    vault.ended().await.expect("seen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_does_not_end_names_pid_and_state_goes_on_and_tells_the_end() {
+    let mut site = Site::new(WAITING);
+    site.spec.place.grace_ms = 100;
+    let mut vault = site.started().await;
+    site.printed("up");
+    let Some(held) = hold(vault.vault) else { return };
+    let asked = Instant::now();
+    vault.stopper.stop();
+    let event = vault.next().await;
+    let Some(VaultEvent::NotEnded { what }) = event else { panic!("{event:?}") };
+    assert!(what.starts_with(&format!("process {} (vault), state Z", vault.vault.pid)), "{what}");
+    assert!(asked.elapsed() >= Duration::from_millis(10_100), "{:?}", asked.elapsed());
+    let refused = site.prepared().await.expect("prepared").start().await;
+    assert!(matches!(refused, Err(StartError::Busy { .. })), "{refused:?}");
+    drop(held);
+    let died = vault.next().await;
+    assert!(matches!(died, Some(VaultEvent::Died { status: Some(_), .. })), "{died:?}");
+    let ended = vault.next().await;
+    assert!(matches!(ended, Some(VaultEvent::Ended { status: Some(_), .. })), "{ended:?}");
+}

@@ -1,0 +1,433 @@
+//! The loop of one vault and its executors: as the real ones, but in simulated time, and mortal at every step.
+
+use std::collections::BTreeSet;
+
+use vaultvisor::{
+    decide::{
+        self, Action, Decision, Ending, Event, Moment, Observed, State,
+        state::{Build, Phase},
+    },
+    journal::{Recorded, decode, encode},
+    release::Checksum,
+};
+
+use super::{Item, Life, Outcome, machine::Quality};
+
+/// A step of an executor.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Work {
+    /// A download ends.
+    Fetch(Build),
+    /// A process is prepared, beside the old one.
+    Prepare(Build),
+    /// The old process, if there was one, is gone: execute.
+    Execute(Build),
+}
+
+pub(crate) struct Daemon {
+    pub(crate) recorded: Recorded,
+    decided_at: Moment,
+    /// Whether the newest state is not on the disk.
+    pub(crate) unwritten: bool,
+    /// What waits until it is.
+    waiting: Vec<Action>,
+    /// The process that the executor knows.
+    pub(crate) current: Option<u32>,
+    /// A start or switch that is under way.
+    pub(crate) starting: Option<Starting>,
+    pub(crate) fetching: BTreeSet<Checksum>,
+    give_up: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Starting {
+    to: Build,
+    /// The process that it stops.
+    old: Option<u32>,
+    /// Whether it is prepared, and waits for the end of that.
+    prepared: bool,
+}
+
+impl Daemon {
+    pub(crate) fn wake_at(&self) -> Option<Moment> {
+        decide::wake_at(&self.recorded.state, self.decided_at)
+    }
+
+    pub(crate) fn is_waiting_for_disk(&self) -> bool {
+        self.waiting.iter().any(|action| matches!(action, Action::Switch { .. }))
+    }
+}
+
+impl Life {
+    pub(crate) fn start_daemon(&mut self) -> Outcome {
+        let recorded = match &self.machine.state_file {
+            None => Recorded::default(),
+            Some(text) => decode("state.json".as_ref(), text).map_err(|error| format!("A2: {error:?}"))?,
+        };
+        let observed = match &self.machine.process {
+            _ if self.machine.intruder_until.is_some() => not_provable("held by another home"),
+            Some(process) if process.main_lives => {
+                let (build, pid, since) = (process.build.clone(), process.pid, process.since);
+                Observed::Runs { build, pid, since }
+            }
+            Some(process) if !process.is_gone => not_provable("leftovers"),
+            Some(process) if process.keeper_lives => {
+                let (build, pid, ending) = (process.build.clone(), process.pid, process.ending);
+                Observed::Ended { build, pid, ending }
+            }
+            Some(process) if self.rng.chance(0.5) => {
+                let (build, pid) = (process.build.clone(), process.pid);
+                Observed::Ended { build, pid, ending: Ending::Unknown }
+            }
+            _ => Observed::Nothing,
+        };
+        self.trace(format!("vaultvisor starts and observes {observed:?}"));
+        self.incarnation += 1;
+        self.told_until = 0;
+        let current = match &observed {
+            Observed::Runs { pid, .. } => Some(*pid),
+            _ => None,
+        };
+        self.coverage.adopted += u64::from(current.is_some());
+        self.daemon = Some(Daemon {
+            recorded,
+            decided_at: Moment::default(),
+            unwritten: false,
+            waiting: Vec::new(),
+            current,
+            starting: None,
+            fetching: BTreeSet::new(),
+            give_up: false,
+        });
+        let stored = self.machine.store.keys().copied().collect();
+        let boot = self.machine.boot_id();
+        self.plan(5_000, Item::Probe(self.incarnation));
+        self.decide(Event::Recovered { stored, boot, observed })
+    }
+
+    pub(crate) fn kill_daemon(&mut self, how: &str) {
+        if self.daemon.take().is_some() {
+            self.trace(how.to_owned());
+            self.coverage.kills += 1;
+        }
+        let again = self.rng.between(100, 30_000);
+        self.plan(again, Item::StartDaemon);
+    }
+
+    /// Tells the daemon soon, after all that it was told before.
+    fn tell(&mut self, event: Event) {
+        let latency = self.rng.below(20);
+        self.told_until = self.told_until.max(self.machine.total_ms + latency);
+        let in_ms = self.told_until - self.machine.total_ms;
+        self.plan(in_ms, Item::Tell(self.incarnation, event));
+    }
+
+    /// Tells of a process that the daemon's executor knows.
+    pub(crate) fn tell_of(&mut self, pid: u32, event: Event) {
+        if self.daemon.as_ref().is_some_and(|daemon| daemon.current == Some(pid)) {
+            self.tell(event);
+        }
+    }
+
+    /// One decision, made durable and carried out, unless vaultvisor dies in the middle of it.
+    pub(crate) fn decide(&mut self, event: Event) -> Outcome {
+        let now = self.machine.now();
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        let before = daemon.recorded.state.clone();
+        let Decision { next, actions } = decide::decide(&before, &event, now, &self.policy);
+        daemon.decided_at = now.moment;
+        let from_to = format!("{} -> {}", before.name(), next.name());
+        let done: Vec<&Action> = actions.iter().filter(|action| !is_said(action)).collect();
+        if next != before || !done.is_empty() {
+            let what = match &event {
+                Event::Chain { view, problem, .. } => {
+                    let stated = view.as_ref().and_then(|view| view.current.as_ref());
+                    format!(
+                        "Chain {:?} {problem:?}",
+                        stated.map(|release| (release.sequence, Build::from(release)))
+                    )
+                }
+                event => format!("{event:?}"),
+            };
+            let line = format!("{what}: {from_to} {done:?}");
+            self.trace(line);
+        }
+        self.judge(&before, &event, &next)?;
+        for action in &actions {
+            self.judge_stop(&event, &next, action)?;
+        }
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        let quiet = decide::is_within_switch(&before, &event, &next);
+        daemon.unwritten |= next != before;
+        daemon.recorded.state = next;
+        daemon.recorded.since_unix_secs = now.unix_secs;
+        if daemon.unwritten && !quiet {
+            if self.faults && self.rng.chance(0.004) {
+                // The write is cut short: after a crash the old file is there, or the new one.
+                if self.rng.chance(0.5) && !self.machine.disk_refuses {
+                    self.write()?;
+                }
+                if self.rng.chance(0.5) {
+                    self.kill_daemon("vaultvisor dies while it writes");
+                } else {
+                    self.reboot();
+                }
+                return Ok(());
+            }
+            self.write()?;
+        }
+        for action in actions {
+            if self.faults && self.rng.chance(0.003) {
+                self.kill_daemon("vaultvisor dies before an action");
+                return Ok(());
+            }
+            self.carry_out(action)?;
+        }
+        self.carry_out_what_gives_up_nothing()?;
+        if self.daemon.as_ref().is_some_and(|daemon| daemon.recorded.state.is_stopped()) {
+            self.stopped()?;
+        }
+        Ok(())
+    }
+
+    /// A switch that waits for the disk goes on when its old process has ended by itself.
+    fn carry_out_what_gives_up_nothing(&mut self) -> Outcome {
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        if !daemon.recorded.state.gives_up_nothing() {
+            return Ok(());
+        }
+        let (switches, others): (Vec<_>, Vec<_>) = std::mem::take(&mut daemon.waiting)
+            .into_iter()
+            .partition(|action| matches!(action, Action::Switch { .. }));
+        daemon.waiting = others;
+        for action in switches {
+            if let Action::Switch { to } = action {
+                self.begin(to, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn stopped(&mut self) -> Outcome {
+        if self.daemon.as_ref().and_then(|daemon| daemon.current).is_some() {
+            return Err("it says that it has stopped, and its vault may still run".into());
+        }
+        self.coverage.shutdowns += 1;
+        self.kill_daemon("vaultvisor has ended");
+        Ok(())
+    }
+
+    fn write(&mut self) -> Outcome {
+        let refuses = self.machine.disk_refuses;
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        let text = encode(&daemon.recorded).map_err(|error| error.to_string())?;
+        if text.len() > 200_000 {
+            return Err(format!("a state of {} bytes", text.len()));
+        }
+        daemon.unwritten = refuses;
+        if refuses {
+            self.plan(2_000, Item::WriteAgain(self.incarnation));
+            return Ok(());
+        }
+        // Every eighth is enough to see that the form says all that the state does.
+        if self.rng.below(8) == 0 {
+            let again = decode("state.json".as_ref(), &text).map_err(|error| format!("A2: {error:?}"))?;
+            let Some(daemon) = &self.daemon else { return Ok(()) };
+            if again.state != daemon.recorded.state {
+                return Err("A2: a state comes back from its file as another one".into());
+            }
+        }
+        self.machine.state_file = Some(text);
+        let waiting = self.daemon.as_mut().map(|daemon| std::mem::take(&mut daemon.waiting));
+        for action in waiting.unwrap_or_default() {
+            self.carry_out(action)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write_again(&mut self) -> Outcome {
+        match self.daemon.as_ref().is_some_and(|daemon| daemon.unwritten) {
+            true => self.write(),
+            false => Ok(()),
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) -> Outcome {
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        match action {
+            Action::Switch { .. } | Action::Prune { .. } if daemon.unwritten => daemon.waiting.push(action),
+            Action::Fetch(build) => {
+                daemon.fetching.insert(build.checksum);
+                let takes = self.rng.between(10, 60_000);
+                self.plan(takes, Item::Work(self.incarnation, Work::Fetch(build)));
+            }
+            Action::Start(build) => {
+                if daemon.current.is_some() || daemon.starting.is_some() {
+                    return Err(format!("N1: {build} is to be started beside what runs or is being started"));
+                }
+                self.begin(build, None);
+            }
+            Action::Switch { to } => {
+                if daemon.starting.is_some() {
+                    return Err(format!("two switches overlap, the second to {to}"));
+                }
+                let is_there = self.machine.store.contains_key(&to.checksum)
+                    || self.machine.harmed.contains(&to.checksum);
+                if !is_there {
+                    return Err(format!("A1: a switch to {to}, which was never fetched"));
+                }
+                let old = daemon.current;
+                self.coverage.switches += 1;
+                self.begin(to, old);
+            }
+            Action::Stop => {
+                daemon.give_up = true;
+                let current = daemon.current;
+                let waiting = std::mem::take(&mut daemon.waiting);
+                if let Some(pid) = current {
+                    self.stop_vault(pid);
+                }
+                // A switch that waited for the disk finds that it was given up, and says so.
+                for action in waiting {
+                    if let Action::Switch { to } = action {
+                        self.begin(to, current);
+                    }
+                }
+            }
+            Action::Prune { keep } => {
+                // It may have waited for the disk: what is needed by now stays as well.
+                let (now, fetching) = (daemon.recorded.state.needed(), &daemon.fetching);
+                let stays =
+                    |file: &Checksum| keep.contains(file) || now.contains(file) || fetching.contains(file);
+                self.machine.store.retain(|checksum, _| stays(checksum));
+            }
+            Action::Report { .. } | Action::History(_) | Action::Answer { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, to: Build, old: Option<u32>) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.starting = Some(Starting { to: to.clone(), old, prepared: false });
+            let takes = self.rng.between(1, 500);
+            self.plan(takes, Item::Work(self.incarnation, Work::Prepare(to)));
+        }
+    }
+
+    pub(crate) fn work(&mut self, work: Work) -> Outcome {
+        match work {
+            Work::Fetch(build) => self.fetch_ends(build),
+            Work::Prepare(build) => self.prepare(build),
+            Work::Execute(build) => self.execute_at_last(build)?,
+        }
+        Ok(())
+    }
+
+    fn fetch_ends(&mut self, build: Build) {
+        let Some(daemon) = &mut self.daemon else { return };
+        daemon.fetching.remove(&build.checksum);
+        let checksum = build.checksum;
+        let fails = self.faults && (self.machine.downloads_fail || self.rng.chance(0.2));
+        let full = self.machine.disk_refuses && !self.machine.is_proved(checksum);
+        if (fails && !self.machine.is_proved(checksum)) || full {
+            return self.tell(Event::FetchFailed { checksum, reason: "404".into() });
+        }
+        self.machine.put_into_store(checksum);
+        self.tell(Event::Fetched(checksum));
+    }
+
+    fn prepare(&mut self, build: Build) {
+        let Some(daemon) = &self.daemon else { return };
+        let old = daemon.starting.as_ref().and_then(|starting| starting.old);
+        let unlucky = self.faults && self.rng.chance(0.02);
+        if daemon.give_up || unlucky || !self.machine.is_proved(build.checksum) {
+            if let Some(daemon) = &mut self.daemon {
+                daemon.starting = None;
+            }
+            return self.tell(Event::NotPrepared { build, reason: "damaged, or given up".into() });
+        }
+        if let Some(starting) = self.daemon.as_mut().and_then(|daemon| daemon.starting.as_mut()) {
+            starting.prepared = true;
+        }
+        // The executor's own view of the end: the process may be gone and the event still on its way.
+        match old
+            .filter(|pid| self.machine.process.as_ref().is_some_and(|old| old.pid == *pid && !old.is_gone))
+        {
+            Some(pid) => self.stop_vault(pid),
+            None => self.plan(30, Item::Work(self.incarnation, Work::Execute(build))),
+        }
+    }
+
+    /// What a switch has waited for.
+    pub(crate) fn old_is_gone(&mut self, pid: u32) {
+        let Some(daemon) = &mut self.daemon else { return };
+        if daemon.current == Some(pid) {
+            daemon.current = None;
+        }
+        if let Some(starting) =
+            daemon.starting.clone().filter(|starting| starting.prepared && starting.old == Some(pid))
+        {
+            // After the end was told.
+            let work = Item::Work(self.incarnation, Work::Execute(starting.to));
+            self.plan(30, work);
+        }
+    }
+
+    fn execute_at_last(&mut self, build: Build) -> Outcome {
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
+        // Told once by whoever comes first, the end of the old process or the preparation.
+        if daemon.starting.take_if(|starting| starting.to == build).is_none() {
+            return Ok(());
+        }
+        let reason = "no".to_owned();
+        if daemon.give_up {
+            self.tell(Event::StartFailed { build, reason });
+        } else if self.machine.is_occupied() {
+            self.coverage.blocked += 1;
+            self.tell(Event::NotProvablyGone { build, lock_is_held: true, reason });
+        } else if !self.machine.is_proved(build.checksum) {
+            // It was changed between hash and exec: refused.
+            self.tell(Event::StartFailed { build, reason });
+        } else if self.quality(build.checksum) == Quality::NotExecutable {
+            self.tell(Event::StartFailed { build, reason });
+        } else {
+            let pid = self.execute(&build)?;
+            if let Some(daemon) = &mut self.daemon {
+                daemon.current = Some(pid);
+            }
+            self.tell(Event::Started { build, pid, downtime: None });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn probe(&mut self) -> Outcome {
+        self.plan(5_000, Item::Probe(self.incarnation));
+        let probed = self.daemon.as_ref().and_then(|daemon| daemon.recorded.state.probed());
+        let Some(pid) = probed.filter(|_| self.policy.health) else { return Ok(()) };
+        let process = self.machine.living().filter(|process| process.pid == pid);
+        let answers = process.is_some_and(|process| self.quality(process.build.checksum) != Quality::Mute);
+        let ok = answers && !(self.faults && self.rng.chance(0.3));
+        self.decide(Event::Health { pid, ok, detail: "503".into() })
+    }
+}
+
+fn not_provable(reason: &str) -> Observed {
+    Observed::NotProvable { lock_is_held: true, reason: reason.to_owned() }
+}
+
+fn is_said(action: &Action) -> bool {
+    matches!(action, Action::Report { .. } | Action::History(_) | Action::Answer { .. })
+}
+
+/// Whether something is under way that will lead out of a phase.
+pub(crate) fn is_under_way(daemon: &Daemon, state: &State, is_told: bool) -> bool {
+    match &state.process {
+        Phase::Launching { .. } | Phase::RollingBack { .. } | Phase::Switching { .. } => {
+            daemon.starting.is_some() || daemon.is_waiting_for_disk() || is_told
+        }
+        Phase::Running { process, .. } | Phase::Ending { process, .. } | Phase::Stopping { process, .. } => {
+            daemon.current == Some(process.pid) || is_told
+        }
+        _ => true,
+    }
+}
