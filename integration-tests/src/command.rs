@@ -31,7 +31,11 @@ pub async fn vaultvisor<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> F
 
 /// `vaultvisor` without arguments, with nothing in the environment that would configure it.
 pub fn vaultvisor_command() -> Command {
-    let mut command = Command::new(binaries::path("vaultvisor"));
+    without_configuration(Command::new(binaries::path("vaultvisor")))
+}
+
+/// A command with nothing in its environment that would configure Vaultvisor.
+pub fn without_configuration(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("VAULTVISOR_")) {
             command.env_remove(name);

@@ -14,6 +14,7 @@
 //! - [`status`]: the status JSON.
 //! - [`ledger`]: what the vaults themselves wrote down: when they lived and what ended them. The judge of
 //!   "never two".
+//! - [`orders`]: what a test tells the vaults to do, such as to ignore a signal or to exit.
 //! - [`redis`]: Debian's Redis in a vault's place, for journeys with a program that we did not write.
 //! - [`child`]: a process that ends with its test. [`command`]: a command that is run to its end.
 //! - [`wait`]: waiting for a condition, the only place that sleeps. [`binaries`]: where the programs are.
@@ -25,6 +26,7 @@ pub mod dev_chain;
 pub mod journey;
 pub mod ledger;
 pub mod operator;
+pub mod orders;
 pub mod redis;
 pub mod release_server;
 pub mod releases;

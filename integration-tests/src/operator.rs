@@ -2,9 +2,11 @@
 //! the vault that outlives it.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write as _,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use rustix::process::{Pid, kill_process};
@@ -12,9 +14,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    binaries,
     child::{self, Child, Signal},
     command::{self, Finished},
     ledger::{self, Life},
+    orders::Orders,
     releases::Release,
     status::{Running, Status, VaultStatus},
     wait,
@@ -43,6 +47,7 @@ impl Operator {
         private(operator.home());
         private(operator.path("lock"));
         private(operator.path("data"));
+        private(operator.path("orders"));
         let config = json!({
             "home": operator.home(),
             "lock_dir": operator.path("lock"),
@@ -78,6 +83,21 @@ impl Operator {
         self.path("data")
     }
 
+    /// What test vaults are told, if [`Self::obey_orders`] was said.
+    pub fn orders(&self) -> Orders {
+        Orders::new(self.path("orders"))
+    }
+
+    /// The arguments of a test vault that does as it is told.
+    pub fn args_with_orders(&self) -> Value {
+        json!(["--ledger", self.ledger_path(), "--orders", self.path("orders")])
+    }
+
+    /// Has the vault do as it is told.
+    pub fn obey_orders(&self) {
+        self.configure(|config| config["vaults"][VAULT]["args"] = self.args_with_orders());
+    }
+
     /// The configuration file.
     pub fn config_path(&self) -> PathBuf {
         self.path("vaultvisor.json")
@@ -107,9 +127,44 @@ impl Operator {
 
     /// Starts the daemon.
     pub fn run(&self) -> Child {
-        let mut command = command::vaultvisor_command();
+        self.run_command(command::vaultvisor_command())
+    }
+
+    /// Starts the daemon of the operator's own [copy](Self::install) of the programs.
+    pub fn run_installed(&self) -> Child {
+        self.run_command(command::without_configuration(Command::new(self.path("bin/vaultvisor"))))
+    }
+
+    fn run_command(&self, mut command: Command) -> Child {
         command.args(["run", "--verbose", "--config"]).arg(self.config_path());
         Child::spawn("vaultvisor", command, self.folder.path())
+    }
+
+    /// Puts a build of the programs in place, by rename, as a package manager does: files of their own, with these
+    /// words behind their last byte.
+    pub fn install(&self, build: &str) {
+        fs::create_dir_all(self.path("bin")).expect("the temporary folder is ours");
+        for name in ["vaultvisor", "vaultvisor-keeper"] {
+            let place = self.path("bin").join(name);
+            let new = place.with_extension("new");
+            fs::copy(binaries::path(name), &new).expect("there is room for it");
+            let mut file = File::options().append(true).open(&new).expect("it was copied");
+            file.write_all(build.as_bytes()).expect("there is room for it");
+            drop(file);
+            fs::rename(&new, &place).expect("the temporary folder is ours");
+        }
+    }
+
+    /// Has a daemon read a changed configuration, and waits until that is in force.
+    pub async fn reload(&self, daemon: &Child) {
+        let read = |log: &str| log.matches("the configuration was read again and is in force").count();
+        let before = read(&daemon.stderr());
+        daemon.signal(Signal::HUP);
+        wait::until("the new configuration to be in force", async || match daemon.stderr() {
+            log if read(&log) > before => Ok(()),
+            log => Err(log),
+        })
+        .await;
     }
 
     /// Runs another command of Vaultvisor with this configuration.
@@ -157,6 +212,32 @@ impl Operator {
         ledger::lives(&self.ledger_path())
     }
 
+    /// The kinds of the entries in the vault's history, oldest first.
+    pub async fn history(&self) -> Vec<String> {
+        let printed = self.vaultvisor(&["history", "--json", "--vault", VAULT]).await.exited(0).stdout;
+        let kind = |line| {
+            let entry: Value = serde_json::from_str(line).expect("each line is one JSON object");
+            entry["kind"].as_str().expect("each entry says what it is").to_owned()
+        };
+        printed.lines().map(kind).collect()
+    }
+
+    /// Waits until the vault's history has entries of each of these kinds, as often as they are named: it is written a
+    /// moment after what it tells. Answers all kinds.
+    pub async fn history_with(&self, wanted: &[&str]) -> Vec<String> {
+        wait::until(&format!("{wanted:?} in the history"), async || {
+            let kinds = self.history().await;
+            let count = |kinds: &mut dyn Iterator<Item = &str>, kind: &str| {
+                kinds.filter(|found| *found == kind).count()
+            };
+            let has = |kind: &&str| {
+                count(&mut kinds.iter().map(String::as_str), kind) >= count(&mut wanted.iter().copied(), kind)
+            };
+            if wanted.iter().all(has) { Ok(kinds) } else { Err(format!("{kinds:?}")) }
+        })
+        .await
+    }
+
     /// Waits until the test vaults' last life is as wanted, and answers all.
     pub async fn lives_where(&self, what: &str, wanted: impl Fn(&[Life]) -> bool) -> Vec<Life> {
         wait::until(what, async || match self.lives() {
@@ -172,7 +253,12 @@ impl Operator {
     }
 
     fn vault_log(&self) -> PathBuf {
-        self.home().join("vaults").join(VAULT).join("log/vault.log")
+        self.log_folder().join("vault.log")
+    }
+
+    /// Where the vault's output is kept.
+    pub fn log_folder(&self) -> PathBuf {
+        self.home().join("vaults").join(VAULT).join("log")
     }
 
     /// The checksums in the store, and whatever else lies there.

@@ -21,7 +21,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::releases::Release;
 
@@ -42,6 +42,7 @@ pub struct ReleaseServer {
     address: SocketAddr,
     folder: PathBuf,
     log: Log,
+    stalled: watch::Sender<Option<String>>,
     task: JoinHandle<()>,
     _owned: Option<TempDir>,
 }
@@ -81,8 +82,14 @@ impl ReleaseServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let log = Log::default();
-        let task = tokio::spawn(serve(listener, folder.clone(), log.clone(), watch));
-        Ok(Self { address, folder, log, task, _owned: None })
+        let (stalled, stalled_receiver) = watch::channel(None);
+        let task = tokio::spawn(serve(listener, folder.clone(), log.clone(), stalled_receiver, watch));
+        Ok(Self { address, folder, log, stalled, task, _owned: None })
+    }
+
+    /// Leaves requests for anything of that version without an answer, until another version is named, or none.
+    pub fn stall(&self, version: Option<&str>) {
+        self.stalled.send_replace(version.map(|version| format!("/{version}/")));
     }
 
     /// Where it listens.
@@ -133,12 +140,14 @@ async fn serve(
     listener: TcpListener,
     folder: PathBuf,
     log: Log,
+    stalled: watch::Receiver<Option<String>>,
     watch: impl Fn(&Served) + Clone + Send + Sync + 'static,
 ) {
     loop {
         // A connection that ended before it was taken is its client's loss.
         let Ok((stream, _)) = listener.accept().await else { continue };
         let (folder, log, watch) = (folder.clone(), log.clone(), watch.clone());
+        let stalled = stalled.clone();
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
                 let (status, body) = answer(&folder, request.method(), request.uri().path());
@@ -153,7 +162,15 @@ async fn serve(
                     .status(status)
                     .header(CONTENT_TYPE, "application/octet-stream")
                     .body(Full::new(body));
-                async { Ok::<_, Infallible>(response.expect("status and header are constants")) }
+                let (path, mut stalled) = (request.uri().path().to_owned(), stalled.clone());
+                async move {
+                    let is_let_go = |prefix: &Option<String>| {
+                        !prefix.as_ref().is_some_and(|prefix| path.starts_with(prefix))
+                    };
+                    // A server that is gone lets everything go.
+                    let _ = stalled.wait_for(is_let_go).await;
+                    Ok::<_, Infallible>(response.expect("status and header are constants"))
+                }
             });
             // Clients may go away at any time; what they asked for is in the log.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;

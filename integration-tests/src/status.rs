@@ -9,6 +9,8 @@ pub struct Status {
     pub version: String,
     /// The daemon; `None` when there is none.
     pub pid: Option<u32>,
+    /// What concerns more than one vault.
+    pub problem: Option<String>,
     /// The vaults of the configuration.
     pub vaults: Vec<VaultStatus>,
 }
@@ -28,6 +30,11 @@ pub struct VaultStatus {
     pub running: Option<Running>,
     /// What the chain states.
     pub target: Option<Target>,
+    /// What an operator chose in its place.
+    #[serde(rename = "override")]
+    pub chosen: Option<Chosen>,
+    /// What a runtime upgrade will bring.
+    pub pending: Option<Pending>,
     /// What failed here.
     pub rejected: Vec<Rejected>,
     /// What is known of the chain.
@@ -36,6 +43,8 @@ pub struct VaultStatus {
     pub last_switch: Option<LastSwitch>,
     /// The newest thing that went wrong and still stands.
     pub problem: Option<String>,
+    /// An operator's hold.
+    pub hold: Option<Hold>,
 }
 
 /// A vault's process.
@@ -49,6 +58,37 @@ pub struct Running {
     pub pid: u32,
     /// How often it was started again after a crash.
     pub restarts: u64,
+    /// Whether an earlier vaultvisor started it.
+    pub adopted: bool,
+}
+
+/// A release that an operator chose.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Chosen {
+    /// Its version.
+    pub version: String,
+    /// Its checksum.
+    pub checksum: String,
+}
+
+/// A release that waits for a runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Pending {
+    /// Its version.
+    pub version: String,
+    /// Its checksum.
+    pub checksum: String,
+    /// The runtime that it waits for.
+    pub spec_version: Option<u32>,
+    /// Whether its binary is in the store.
+    pub fetched: bool,
+}
+
+/// An operator's "change nothing for now".
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Hold {
+    /// Why.
+    pub reason: Option<String>,
 }
 
 /// A release that the chain states.

@@ -1,11 +1,22 @@
 //! A vault for tests: writes its life into a [ledger](integration_tests::ledger) and ends on SIGINT.
 //!
-//! `test-vault --ledger FILE [anything else]`: takes all other arguments, writes them down and ignores them.
+//! `test-vault --ledger FILE [--orders FOLDER] [anything else]`: does what the [orders](integration_tests::orders)
+//! say; takes all other arguments, writes them down and ignores them.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use integration_tests::{
     ledger::{Event, Writer},
+    orders::{Order, Orders},
     releases,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,9 +27,10 @@ const BEAT: Duration = Duration::from_millis(20);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let ledger = args.iter().skip_while(|arg| *arg != "--ledger").nth(1).map(PathBuf::from);
+    let value_of = |name| args.iter().skip_while(|arg| *arg != name).nth(1).map(PathBuf::from);
+    let (ledger, orders) = (value_of("--ledger"), value_of("--orders").map(Orders::new));
     let Some(ledger) = ledger else {
-        println!("usage: test-vault --ledger FILE [anything else]");
+        println!("usage: test-vault --ledger FILE [--orders FOLDER] [anything else]");
         return Ok(ExitCode::from(2));
     };
     // Before the start is written: who reads it may send a signal at once.
@@ -26,17 +38,53 @@ async fn main() -> std::io::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let release = releases::version_of_this_program();
     println!("test-vault {} started as {}", release.as_deref().unwrap_or("unreleased"), std::process::id());
-    let mut ledger = Writer::start(&ledger, release, args)?;
-    let mut beat = tokio::time::interval(BEAT);
-    let received = loop {
-        tokio::select! {
-            _ = beat.tick() => ledger.write(Event::Beat)?,
-            _ = interrupt.recv() => break "SIGINT",
-            _ = terminate.recv() => break "SIGTERM",
-        }
+    let mut ledger = Writer::start(&ledger, release.clone(), args)?;
+    let is_told = |order| {
+        let (orders, release) = (orders.as_ref()?, release.as_deref()?);
+        orders.given(order, release).then_some(())
     };
-    ledger.write(Event::Signal(received.to_owned()))?;
-    println!("test-vault ends by {received}");
-    ledger.write(Event::End)?;
-    Ok(ExitCode::SUCCESS)
+    if is_told(Order::Refuse).is_some() {
+        println!("refuses to run");
+        ledger.write(Event::End)?;
+        return Ok(ExitCode::FAILURE);
+    }
+    let chattering = Arc::new(AtomicBool::new(false));
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        let received = tokio::select! {
+            _ = beat.tick() => {
+                ledger.write(Event::Beat)?;
+                if is_told(Order::Exit).is_some() {
+                    println!("exits by itself");
+                    ledger.write(Event::End)?;
+                    return Ok(ExitCode::FAILURE);
+                }
+                if is_told(Order::Chatter).is_none() {
+                    chattering.store(false, Ordering::Relaxed);
+                } else if !chattering.swap(true, Ordering::Relaxed) {
+                    chatter(chattering.clone());
+                }
+                continue;
+            }
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        };
+        ledger.write(Event::Signal(received.to_owned()))?;
+        if is_told(Order::BeDeaf).is_none() {
+            println!("test-vault ends by {received}");
+            ledger.write(Event::End)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+/// Prints without an end, and without an end of a line, as fast as somebody reads it.
+fn chatter(goes_on: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        let words = [b'x'; 1 << 16];
+        while goes_on.load(Ordering::Relaxed) {
+            // Nobody reads it: then a real vault would not notice either.
+            let _ = std::io::stdout().write_all(&words);
+        }
+    });
 }

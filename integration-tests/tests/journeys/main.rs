@@ -3,17 +3,24 @@
 //! One program, so that all of them run beside each other and the harness is linked once. A single one:
 //! `cargo test --workspace --test journeys update::`.
 
+mod adoption;
+mod bad_releases;
 mod cli;
 mod damaged_store;
 mod dev_chain;
 mod fallback;
 mod fresh_start;
 mod governance_calls;
+mod many_vaults;
+mod news;
+mod operator_hand;
 mod real_daemon;
 mod release_while_away;
 mod runtime_upgrade;
+mod stubborn_vaults;
 mod two_vaultvisors;
 mod unfinalized_release;
 mod update;
+mod upgrade_window;
 mod vault_crash;
 mod wrong_checksum;

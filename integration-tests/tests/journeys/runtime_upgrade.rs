@@ -19,7 +19,7 @@ const INDEX: u8 = 9;
 const MOVED_INDEX: u8 = 42;
 
 /// A journey on a chain that makes blocks on request only, with release 1.0.0 in force and final.
-async fn begin_by_hand() -> (Journey, Release) {
+pub(super) async fn begin_by_hand() -> (Journey, Release) {
     let journey = Journey::on(DevChain::start_manual().await).await;
     let release = Release::of_test_vault("1.0.0");
     journey.server.offer(&release, NETWORK);
@@ -30,7 +30,7 @@ async fn begin_by_hand() -> (Journey, Release) {
 }
 
 /// Offers a release and has it scheduled for a runtime, in a block of its own that is final.
-async fn schedule(journey: &Journey, version: &str, spec_version: u32) -> Release {
+pub(super) async fn schedule(journey: &Journey, version: &str, spec_version: u32) -> Release {
     let release = Release::of_test_vault(version);
     journey.server.offer(&release, NETWORK);
     let spec_version_text = spec_version.to_string();

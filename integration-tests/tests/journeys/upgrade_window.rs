@@ -1,0 +1,56 @@
+//! T25: a vault that refuses to run from the upgrade of the runtime on, until its own release is in force.
+
+use integration_tests::{ledger, operator::has_seen, orders::Order};
+
+use super::runtime_upgrade::{begin_by_hand, schedule};
+
+#[tokio::test]
+async fn t25_a_vault_that_refuses_to_run_during_the_upgrade_is_replaced_by_the_fetched_release_and_blamed_for_nothing()
+ {
+    let (journey, first) = begin_by_hand().await;
+    let (chain, operator) = (&journey.chain, &journey.operator);
+    operator.obey_orders();
+    let daemon = operator.run();
+    let before = operator.running(&first).await;
+
+    // Fetched ahead, and nothing else happens.
+    let second = schedule(&journey, "2.0.0", 3).await;
+    let vault = operator
+        .vault_where("the scheduled release to be fetched", |vault| {
+            vault.pending.as_ref().is_some_and(|pending| pending.fetched)
+        })
+        .await;
+    let pending = vault.pending.expect("that is what was waited for");
+    assert_eq!((&pending.checksum, pending.spec_version), (&second.checksum, Some(3)));
+    assert_eq!(vault.running.as_ref(), Some(&before));
+    assert_eq!(journey.server.served("2.0.0").len(), 1);
+
+    // From here on the old client refuses to run, and goes on refusing when it is started again.
+    let changed = chain.upgrade_runtime(3).await;
+    chain.finalize_block(&changed).await;
+    has_seen(&daemon, chain.finalized_number().await).await;
+    operator.history_with(&["window"]).await;
+    operator.orders().give(Order::Refuse, "1.0.0");
+    operator.orders().give(Order::Exit, "1.0.0");
+    let ended = operator.vault_where("the end of the old vault", |vault| vault.running.is_none()).await;
+    assert!(ended.why.contains("runtime upgrade"), "{}", ended.why);
+    assert_eq!((&ended.rejected[..], ended.problem), (&[][..], None));
+
+    // The first block of the new runtime puts the release in force.
+    chain.create_block(true).await;
+    let after = operator.running(&second).await;
+
+    assert_eq!(after.restarts, 0);
+    assert_eq!(operator.status().await.pid, Some(daemon.pid()), "vaultvisor itself goes on");
+    assert_eq!(journey.server.served("2.0.0").len(), 1, "it was there already");
+    let lives = operator.lives();
+    assert_eq!(ledger::never_two(&lives), Ok(()));
+    assert_eq!(lives.last().map(|life| life.pid), Some(after.pid));
+    let vault = operator.vault().await;
+    assert_eq!((&vault.rejected[..], vault.problem, vault.pending), (&[][..], None, None));
+    assert_eq!(vault.target.and_then(|target| target.sequence), Some(2));
+    let kinds = operator.history_with(&["window", "window", "kept", "kept"]).await;
+    let blamed = |kind: &&String| ["crashed", "rejected", "fell_back"].contains(&kind.as_str());
+    assert_eq!(kinds.iter().find(blamed), None, "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| *kind == "window").count(), 2, "it opened and closed: {kinds:?}");
+}
