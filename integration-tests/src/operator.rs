@@ -204,7 +204,18 @@ impl Operator {
         };
         let running = self.vault_where(&what, is_it).await.running.expect("that is what was waited for");
         assert!(is_alive(running.pid), "status says that pid {} runs: it is gone", running.pid);
+        // It was executed, which is all that status tells; its first entry comes a moment later.
+        if self.keeps_a_ledger() {
+            let has_begun = |lives: &[Life]| lives.iter().any(|life| life.pid == running.pid);
+            self.lives_where(&format!("the first entry of pid {}", running.pid), has_begun).await;
+        }
         running
+    }
+
+    /// Whether the vault is a test vault, and not a program of somebody else.
+    fn keeps_a_ledger(&self) -> bool {
+        let config = fs::read_to_string(self.config_path()).expect("it was written");
+        config.contains(self.ledger_path().to_str().expect("temporary folders have UTF-8 names"))
     }
 
     /// What the test vaults wrote down.

@@ -44,7 +44,7 @@ pub enum Request {
         #[serde(default)]
         reason: Option<String>,
     },
-    /// End a hold or an override.
+    /// End a hold.
     Resume {
         /// Which.
         vault: String,

@@ -30,7 +30,6 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{Semaphore, watch},
     task::AbortHandle,
@@ -125,6 +124,8 @@ struct Shared {
     chronicle: Chronicle,
     /// What each vault needs from the store. A file goes only when none needs it.
     needed: Mutex<BTreeMap<String, BTreeSet<Checksum>>>,
+    /// The vaults whose needs cannot be read. While there is one, no file goes: it could be theirs.
+    unreadable: Mutex<BTreeSet<String>>,
     /// One download at a time for each checksum: who comes second finds the file there.
     downloads: Mutex<BTreeMap<Checksum, Arc<Semaphore>>>,
 }
@@ -165,6 +166,7 @@ pub async fn run(
         health: health::client()?,
         chronicle,
         needed: Mutex::default(),
+        unreadable: Mutex::default(),
         downloads: Mutex::default(),
     });
     let socket = control::Socket::bind(&settings.home).map_err(|source| {
@@ -285,26 +287,29 @@ fn reload(fleet: &Fleet, tasks: &mut Tasks, read_again: impl Fn() -> Result<Sett
     notify::ready();
 }
 
-/// Comes back only if the first start of every vault was blocked, or nothing of it can be used: then there is
-/// nothing to supervise.
-async fn all_blocked(progress: Vec<watch::Receiver<Progress>>, broken: Vec<String>) -> RunError {
+/// Comes back only if the first start of every vault was blocked and they all still are, or nothing of it can be
+/// used: then there is nothing to supervise.
+async fn all_blocked(mut progress: Vec<watch::Receiver<Progress>>, broken: Vec<String>) -> RunError {
     if progress.is_empty() {
         return RunError::NoneUsable { reasons: broken };
     }
-    let first_outcome = |mut receiver: watch::Receiver<Progress>| async move {
-        let decided = receiver.wait_for(|progress| *progress != Progress::Undecided).await;
-        decided.map_or(Progress::Alive, |progress| progress.clone())
-    };
-    let mut outcomes: FuturesUnordered<_> = progress.into_iter().map(first_outcome).collect();
-    let (mut locks_are_held, mut reasons) = (true, broken);
-    while let Some(outcome) = outcomes.next().await {
-        match outcome {
-            Progress::Blocked { lock_is_held, reason } => {
-                locks_are_held &= lock_is_held;
-                reasons.push(reason);
-            }
-            _ => std::future::pending().await,
+    for receiver in &mut progress {
+        // A clone, for what is borrowed keeps the vault's task from saying anything new.
+        let decided =
+            receiver.wait_for(|progress| *progress != Progress::Undecided).await.map(|it| it.clone());
+        if !matches!(decided, Ok(Progress::Blocked { .. })) {
+            return std::future::pending().await;
         }
+    }
+    // Looked at again, for while one was waited for, another may have come alive.
+    let (mut locks_are_held, mut reasons) = (true, broken);
+    for receiver in &progress {
+        let now = receiver.borrow().clone();
+        let Progress::Blocked { lock_is_held, reason } = now else {
+            return std::future::pending().await;
+        };
+        locks_are_held &= lock_is_held;
+        reasons.push(reason);
     }
     RunError::AllBlocked { locks_are_held, reasons }
 }

@@ -200,6 +200,12 @@ impl Executor {
         tokio::task::spawn_blocking(move || {
             let fetching: BTreeSet<_> =
                 shared.downloads.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+            if !shared.unreadable.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                return tracing::warn!(
+                    vault = name,
+                    "nothing is removed: the state of another vault cannot be read"
+                );
+            }
             let mut needed: BTreeSet<_> = keep.into_iter().collect();
             let others = shared.needed.lock().unwrap_or_else(PoisonError::into_inner);
             needed.extend(others.values().flatten());

@@ -188,6 +188,14 @@ impl Fleet {
         for configured in wanted.values() {
             self.follow(inner, &configured.network);
         }
+        // All of them before the first is begun, for that one may remove what nobody needs at once.
+        let new = wanted.keys().filter(|name| !inner.vaults.contains_key(*name));
+        new.for_each(|name| self.learn_needs(name));
+        self.shared
+            .unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|name| wanted.contains_key(name));
         for (name, configured) in wanted {
             if !inner.vaults.contains_key(&name) {
                 let member = self.begin(inner, configured, tasks);
@@ -197,6 +205,21 @@ impl Fleet {
         let used: BTreeSet<String> =
             inner.vaults.values().map(|member| member.configured().vault.network.clone()).collect();
         inner.networks.retain(|name, _| used.contains(name));
+    }
+
+    /// What a vault needs from the store, by its durable state.
+    fn learn_needs(&self, name: &str) {
+        let journal = VaultJournal::new(&super::home::vault_folder(&self.shared.home, name));
+        let mut unreadable = self.shared.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        match journal.load() {
+            Ok(recorded) => {
+                unreadable.remove(name);
+                let needed = recorded.unwrap_or_default().state.needed().into_iter().collect();
+                let mut all = self.shared.needed.lock().unwrap_or_else(PoisonError::into_inner);
+                all.insert(name.to_owned(), needed);
+            }
+            Err(_) => drop(unreadable.insert(name.to_owned())),
+        }
     }
 
     /// Follows a network as it is configured now. Its vaults keep their receivers.
@@ -253,10 +276,11 @@ impl Fleet {
             Ok(recorded) => recorded.unwrap_or_default(),
             Err(error) => return broken(configured, &Chained(&error).to_string()),
         };
-        let needed = recorded.state.needed().into_iter().collect();
-        self.shared.needed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), needed);
-
-        let genesis = configured.network.genesis.or(followed.known.as_ref().map(|record| record.genesis));
+        // What this vault acted on, too: the network's record may be lost or renamed, and without a genesis a vault that
+        // runs could not be found.
+        let seen = recorded.state.seen.as_ref().map(|seen| seen.genesis);
+        let known = followed.known.as_ref().map(|record| record.genesis);
+        let genesis = configured.network.genesis.or(known).or(seen);
         let (orders, orders_receiver) = mpsc::channel(ORDER_QUEUE);
         let (live_sender, live) = watch::channel(Live { recorded: recorded.clone(), trouble: None });
         let (progress_sender, progress) = watch::channel(Progress::Undecided);
@@ -289,7 +313,8 @@ impl Fleet {
     pub(super) fn ended(&self, ended: Ended) -> bool {
         let mut inner = self.lock();
         inner.vaults.remove(&ended.name);
-        if inner.goal == Goal::Supervise {
+        // One that failed is begun again, and needs then what it needs now.
+        if inner.goal == Goal::Supervise && !ended.panicked {
             self.shared.needed.lock().unwrap_or_else(PoisonError::into_inner).remove(&ended.name);
         }
         if ended.panicked {

@@ -30,6 +30,7 @@ fn shared(home: &Path) -> Arc<Shared> {
         health: health::client().expect("client"),
         chronicle,
         needed: Mutex::default(),
+        unreadable: Mutex::default(),
         downloads: Mutex::default(),
     })
 }
@@ -342,4 +343,28 @@ async fn t31_silent_clients_are_given_up_and_hold_up_nobody_for_long() {
         assert!(answer.is_empty() || answer.starts_with(r#"{"invalid":"#), "{answer}");
     }
     assert!(matches!(daemon.ask(Request::Status).await, Reply::Status(_)));
+}
+
+#[tokio::test]
+async fn a_vault_that_came_alive_after_it_was_blocked_keeps_the_daemon() {
+    let blocked = || Progress::Blocked { lock_is_held: true, reason: "held by another".into() };
+    let (first, first_seen) = watch::channel(blocked());
+    let (second, second_seen) = watch::channel(Progress::Undecided);
+    let mut outcome = Box::pin(all_blocked(vec![first_seen, second_seen], Vec::new()));
+    assert!(futures::poll!(&mut outcome).is_pending());
+    first.send_replace(Progress::Alive);
+    second.send_replace(blocked());
+    assert!(futures::poll!(&mut outcome).is_pending(), "the first one runs");
+    // Who waits there must not keep a vault from going on.
+    second.send_replace(Progress::Alive);
+    first.send_replace(Progress::Stopped);
+}
+
+#[tokio::test]
+async fn with_every_vault_blocked_there_is_nothing_to_supervise() {
+    let blocked = |lock_is_held| Progress::Blocked { lock_is_held, reason: "held".into() };
+    let receivers = [blocked(true), blocked(false)].map(|progress| watch::channel(progress).1);
+    let outcome = all_blocked(receivers.into(), vec!["a damaged state".into()]).await;
+    let RunError::AllBlocked { locks_are_held, reasons } = outcome else { panic!("{outcome:?}") };
+    assert_eq!((locks_are_held, reasons.len()), (false, 3));
 }

@@ -151,7 +151,8 @@ impl VaultTask {
     }
 
     async fn chain(&mut self, status: ChainStatus) {
-        if let Some(view) = &status.view {
+        // Once known it stays: the lock is named after it, and whether a view is of another chain is decided later.
+        if let (None, Some(view)) = (self.executor.genesis, &status.view) {
             self.executor.genesis = Some(view.genesis);
         }
         let view = status.view.map(Box::new);
