@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{
-    MARKER, ProcessId,
+    MARKER,
     id::{Stat, all_processes, is_gone},
     search::{KEEPER_NAME, has_user},
 };
@@ -47,7 +47,6 @@ pub struct Unmanaged {
 /// arguments name. What a keeper keeps is not looked at here: that is for the lock to tell.
 pub fn find_unmanaged(args: &[String], marker: &str) -> io::Result<Option<Unmanaged>> {
     let ours = key_args(args.iter().map(OsString::from));
-    let users = possible_users(&ours);
     let processes = all_processes()?;
     let keepers: Vec<u32> =
         processes.iter().filter(|stat| stat.name == KEEPER_NAME).map(|stat| stat.id.pid).collect();
@@ -57,7 +56,7 @@ pub fn find_unmanaged(args: &[String], marker: &str) -> io::Result<Option<Unmana
             continue;
         }
         let theirs = key_args(read_args(pid)?.into_iter());
-        if has_same_key(&ours, &theirs, pid) && !is_managed(pid) && has_any_user(stat.id, &users) {
+        if has_same_key(&ours, &theirs, pid) && !is_managed(pid) {
             let names: Vec<&str> = ours.keys().copied().collect();
             return Ok(Some(found(stat, &format!("has the same {}", names.join(" and ")))));
         }
@@ -69,8 +68,7 @@ pub fn find_unmanaged(args: &[String], marker: &str) -> io::Result<Option<Unmana
         for (path, pid) in pid_files(&folder, account) {
             let Some(stat) = processes.iter().find(|stat| stat.id.pid == pid) else { continue };
             let owner = fs::symlink_metadata(&path).map(|metadata| metadata.uid());
-            let is_theirs = owner.is_ok_and(|owner| has_user(stat.id, owner).unwrap_or(true))
-                && has_any_user(stat.id, &users);
+            let is_theirs = owner.is_ok_and(|owner| has_user(stat.id, owner).unwrap_or(true));
             let is_kept = keepers.contains(&stat.parent) || is_managed(pid);
             if stat.name == BINARY_NAME && is_theirs && !is_kept {
                 return Ok(Some(found(stat, &format!("is named by {}", path.display()))));
@@ -78,19 +76,6 @@ pub fn find_unmanaged(args: &[String], marker: &str) -> io::Result<Option<Unmana
         }
     }
     Ok(None)
-}
-
-/// Who could run a vault of this key: we, root, and whoever owns the key's file. Anybody can start a program with the
-/// same arguments or leave a pid file in a public folder, and must not keep a vault down by that.
-fn possible_users(key: &BTreeMap<&'static str, OsString>) -> Vec<u32> {
-    let owner = key.get(KEY_FILE).and_then(|path| fs::metadata(path).ok()).map(|metadata| metadata.uid());
-    let own = rustix::process::geteuid().as_raw();
-    [own, 0].into_iter().chain(owner).collect()
-}
-
-/// Whether a process has one of these users; when that cannot be seen, it may have.
-fn has_any_user(process: ProcessId, users: &[u32]) -> bool {
-    users.iter().any(|user| has_user(process, *user).unwrap_or(true))
 }
 
 fn found(stat: &Stat, sign: &str) -> Unmanaged {
@@ -189,20 +174,6 @@ fn read_pid(path: &Path) -> Option<u32> {
 mod tests {
     use super::*;
     use std::process::{Child, Command};
-
-    #[test]
-    fn only_who_could_have_the_key_can_keep_a_vault_from_being_started() {
-        let folder = tempfile::tempdir().expect("folder");
-        let keyfile = folder.path().join("keys.json");
-        fs::write(&keyfile, b"{}").expect("keys");
-        let key = key_args(args(&keyfile, "ours").into_iter().map(OsString::from));
-        let own = rustix::process::geteuid().as_raw();
-        assert_eq!(possible_users(&key), [own, 0, own], "we, root, and the owner of the key");
-        assert_eq!(possible_users(&BTreeMap::new()), [own, 0]);
-        let this = ProcessId::of(std::process::id()).expect("it runs");
-        assert!(has_any_user(this, &[own]));
-        assert!(!has_any_user(this, &[own + 4242]));
-    }
 
     /// A process called `vault`, as one that somebody started by hand.
     struct Stranger(Child);
