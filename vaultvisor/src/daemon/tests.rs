@@ -346,6 +346,30 @@ async fn t31_silent_clients_are_given_up_and_hold_up_nobody_for_long() {
 }
 
 #[tokio::test]
+async fn what_a_vault_needs_is_known_before_any_is_begun_and_what_cannot_be_read_is_remembered() {
+    let temporary = tempfile::tempdir().expect("home");
+    let home = temporary.path();
+    let shared = shared(home);
+    let fleet = Fleet::new(shared.clone(), settings(home, &format!("{A}, {B}")));
+    let mut tasks = Tasks::new();
+    let folder = |name| home::create_vault_folder(home, name).expect("folder");
+    let mut recorded = crate::journal::Recorded::default();
+    let version: crate::release::Version = "1.0.0".parse().expect("a version");
+    let checksum = Checksum([7; 32]);
+    recorded.state.override_build = Some(crate::decide::state::Build { version, checksum });
+    crate::journal::VaultJournal::new(&folder("a")).store(&recorded).expect("stored");
+    fs::write(folder("b").join("state.json"), "{").expect("damage");
+
+    fleet.reconcile(&mut tasks);
+    assert!(shared.needed.lock().expect("needed")["a"].contains(&checksum));
+    assert_eq!(*shared.unreadable.lock().expect("unreadable"), BTreeSet::from(["b".to_owned()]));
+
+    fs::remove_file(folder("b").join("state.json")).expect("repair");
+    fleet.reconcile(&mut tasks);
+    assert!(shared.unreadable.lock().expect("unreadable").is_empty(), "it was repaired");
+}
+
+#[tokio::test]
 async fn a_vault_that_came_alive_after_it_was_blocked_keeps_the_daemon() {
     let blocked = || Progress::Blocked { lock_is_held: true, reason: "held by another".into() };
     let (first, first_seen) = watch::channel(blocked());
