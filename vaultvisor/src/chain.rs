@@ -24,7 +24,8 @@ pub use self::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::release::{Artifacts, Checksum, GenesisHash, Release, Version};
+use self::records::{RecordName, Records};
+use crate::release::{Artifacts, Checksum, GenesisHash, Release, StatedUri, Version};
 
 /// A finalized block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,9 @@ pub struct PendingRelease {
     pub version: Version,
     /// SHA-256 of its binary.
     pub binary_checksum: Checksum,
+    /// Where the chain says that the binary is, for records that say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<StatedUri>,
     /// Further files of the release.
     #[serde(default, skip_serializing_if = "Artifacts::is_empty")]
     pub artifacts: Artifacts,
@@ -60,6 +64,8 @@ pub struct ChainView {
     pub finalized: FinalizedBlock,
     /// The runtime version in that block's state.
     pub spec_version: u32,
+    /// The record that was read; the first of the network's while none states a release.
+    pub record: RecordName,
     /// The release in force; `None` when governance has not stated one yet.
     pub current: Option<Release>,
     /// The release that a runtime upgrade will bring.
@@ -88,6 +94,6 @@ pub struct SourceSettings {
     pub endpoints: Vec<String>,
     /// The chain that it must be; `None` takes the first one seen.
     pub genesis: Option<GenesisHash>,
-    /// The pallet's name in that runtime, `VaultRelease` by default.
-    pub pallet: String,
+    /// Where that chain keeps its release.
+    pub records: Records,
 }

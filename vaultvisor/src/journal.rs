@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    chain::{ChainView, FinalizedBlock},
+    chain::{ChainView, FinalizedBlock, records::RecordName},
     decide::State,
     release::GenesisHash,
 };
@@ -174,6 +174,9 @@ pub struct NetworkRecord {
     pub source: String,
     /// The statement's number there.
     pub sequence: Option<u64>,
+    /// The record that stated the release in force; from `vault-release` there is no way back.
+    #[serde(default)]
+    pub record: Option<RecordName>,
     /// A release that waits for a runtime upgrade.
     pub pending: Option<crate::chain::PendingRelease>,
 }
@@ -190,14 +193,15 @@ impl NetworkRecord {
             spec_version: view.spec_version,
             source: view.source.clone(),
             sequence: view.current.as_ref().and_then(|release| release.sequence),
+            record: view.current.is_some().then_some(view.record),
             pending: view.pending.clone(),
         }
     }
 
     /// Whether a newer record says more than that time has passed.
     pub fn brings_news_after(&self, old: &Self) -> bool {
-        (self.genesis, self.spec_version, self.sequence, &self.pending, &self.source)
-            != (old.genesis, old.spec_version, old.sequence, &old.pending, &old.source)
+        (self.genesis, self.spec_version, self.sequence, self.record, &self.pending, &self.source)
+            != (old.genesis, old.spec_version, old.sequence, old.record, &old.pending, &old.source)
     }
 }
 

@@ -280,6 +280,36 @@ impl From<Blake2Hash> for String {
     }
 }
 
+/// Where a chain says that a release's binary is.
+///
+/// Untrusted text, kept as it was stated so that people can be told of it; only
+/// [`artifact::url::stated`](crate::artifact::url::stated) makes something of it that is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StatedUri(String);
+
+impl StatedUri {
+    /// From the bytes that a chain holds, `None` for an empty one. What is no text becomes one that no URL is.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (!bytes.is_empty()).then(|| Self(String::from_utf8_lossy(bytes).into_owned()))
+    }
+
+    /// The text, which may be anything: escape it for people.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The release tag in it, if it is one of a release's files as GitHub and others lay them out: the segment
+    /// of the path after `/download/`.
+    pub fn release_tag(&self) -> Option<Version> {
+        let path = self.0.split(['?', '#']).next()?;
+        let (_, rest) = path.split_once("/download/")?;
+        let tag = rest.split('/').next()?;
+        // The only character of a tag that URLs must hold in another form.
+        tag.replace("%2B", "+").replace("%2b", "+").parse().ok()
+    }
+}
+
 /// The files of a release besides its binary, by name.
 pub type Artifacts = BTreeMap<ArtifactName, Checksum>;
 
@@ -292,6 +322,9 @@ pub struct Release {
     pub version: Version,
     /// SHA-256 of the binary for `x86_64-unknown-linux-gnu`.
     pub binary_checksum: Checksum,
+    /// Where the chain says that the binary is, for records that say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<StatedUri>,
     /// Further files of the release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub artifacts: Artifacts,

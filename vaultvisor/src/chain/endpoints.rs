@@ -19,7 +19,7 @@ use url::Url;
 
 use self::{chain_head::ChainHead, legacy::Legacy, quick_ack::QuickAck};
 use super::{
-    records::{Slots, StorageKey},
+    records::StorageKey,
     source::{Connect, Head, ReleaseSource, SourceError, SourceProblem},
 };
 use crate::release::GenesisHash;
@@ -144,7 +144,7 @@ impl ReleaseSource for Node {
         self.genesis
     }
 
-    async fn next_head(&mut self, keys: &Slots<StorageKey>) -> Result<Head, SourceError> {
+    async fn next_head(&mut self, keys: &[StorageKey]) -> Result<Head, SourceError> {
         let problem = match &mut self.following {
             Following::ChainHead(chain_head) => match chain_head.next_head(keys).await {
                 Ok(head) => return Ok(head),

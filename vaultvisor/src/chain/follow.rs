@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     ChainStatus, ChainView, SourceSettings,
     endpoints::RpcConnector,
-    records::{Record, RecordError, Slots, StorageKey},
+    records::{Reading, RecordError, Records, StorageKey},
     source::{Connect, Head, ReleaseSource, SourceError, SourceProblem},
 };
 use crate::{error_chain::Chained, release::GenesisHash};
@@ -107,8 +107,7 @@ pub async fn read_once(settings: &SourceSettings, deadline: Duration) -> Result<
 }
 
 async fn read_first(connector: &impl Connect, settings: &SourceSettings) -> Result<ChainView, ReadError> {
-    let record = settings.record();
-    let keys = record.keys();
+    let keys = settings.records.keys();
     let mut failures = Vec::new();
     for endpoint in &settings.endpoints {
         let read = async {
@@ -118,23 +117,18 @@ async fn read_first(connector: &impl Connect, settings: &SourceSettings) -> Resu
         };
         match read.await {
             Ok((genesis, head)) => {
-                return view(&record, endpoint, genesis, &head).map_err(|source| ReadError::Record {
-                    endpoint: endpoint.clone(),
-                    number: head.block.number,
-                    source: Box::new(source),
+                return view(&settings.records, endpoint, genesis, &head).map_err(|source| {
+                    ReadError::Record {
+                        endpoint: endpoint.clone(),
+                        number: head.block.number,
+                        source: Box::new(source),
+                    }
                 });
             }
             Err(failure) => failures.push(failure),
         }
     }
     Err(ReadError::Unreachable { network: settings.network.clone(), failures })
-}
-
-impl SourceSettings {
-    /// The record that these settings name.
-    pub fn record(&self) -> Record {
-        Record::VaultRelease { pallet: self.pallet.clone() }
-    }
 }
 
 pub(super) fn check_genesis(expected: Option<GenesisHash>, found: GenesisHash) -> Result<(), SourceProblem> {
@@ -144,13 +138,19 @@ pub(super) fn check_genesis(expected: Option<GenesisHash>, found: GenesisHash) -
     }
 }
 
-fn view(record: &Record, source: &str, genesis: GenesisHash, head: &Head) -> Result<ChainView, RecordError> {
-    let stated = record.decode(&head.values)?;
+fn view(
+    records: &Records,
+    source: &str,
+    genesis: GenesisHash,
+    head: &Head,
+) -> Result<ChainView, RecordError> {
+    let Reading { record, stated } = records.decode(&head.values)?;
     Ok(ChainView {
         source: source.to_owned(),
         genesis,
         finalized: head.block,
         spec_version: head.spec_version,
+        record,
         current: stated.current,
         pending: stated.pending,
     })
@@ -158,17 +158,20 @@ fn view(record: &Record, source: &str, genesis: GenesisHash, head: &Head) -> Res
 
 /// What was believed so far. Pure.
 struct Belief {
-    record: Record,
+    records: Records,
     view: Option<ChainView>,
 }
 
 impl Belief {
     /// Takes in what a source read, or says why not.
     fn take(&mut self, source: &str, genesis: GenesisHash, head: &Head) -> Result<&ChainView, String> {
-        let new = view(&self.record, source, genesis, head)
+        let new = view(&self.records, source, genesis, head)
             .map_err(|error| format!("{source}, block {}: {}", head.block.number, Chained(&error)))?;
         if let Some(old) = &self.view {
             contradiction(old, &new).map_or(Ok(()), |reason| Err(format!("{source}: {reason}; ignored")))?;
+        }
+        if new.current.is_some() {
+            self.records.saw(new.record);
         }
         Ok(self.view.insert(new))
     }
@@ -214,7 +217,7 @@ fn contradiction(old: &ChainView, new: &ChainView) -> Option<String> {
 struct Follower<'a> {
     settings: SourceSettings,
     status: &'a watch::Sender<ChainStatus>,
-    keys: Slots<StorageKey>,
+    keys: Vec<StorageKey>,
     belief: Belief,
     genesis: Option<GenesisHash>,
     /// The highest finalized number that any source told of, believed or not.
@@ -225,11 +228,10 @@ struct Follower<'a> {
 
 impl<'a> Follower<'a> {
     fn new(settings: SourceSettings, status: &'a watch::Sender<ChainStatus>) -> Self {
-        let record = settings.record();
         Self {
             status,
-            keys: record.keys(),
-            belief: Belief { record, view: None },
+            keys: settings.records.keys(),
+            belief: Belief { records: settings.records.clone(), view: None },
             genesis: settings.genesis,
             highest: None,
             progress: Instant::now(),

@@ -2,10 +2,7 @@
 
 use std::{error::Error, future::Future, time::Duration};
 
-use super::{
-    FinalizedBlock,
-    records::{Slots, StorageKey},
-};
+use super::{FinalizedBlock, records::StorageKey};
 use crate::release::GenesisHash;
 
 /// What a source read at one finalized block: raw bytes, nothing believed yet.
@@ -15,8 +12,8 @@ pub struct Head {
     pub block: FinalizedBlock,
     /// The runtime version in that block's state.
     pub spec_version: u32,
-    /// The values under the keys that were asked for; `None` where there is none.
-    pub values: Slots<Option<Vec<u8>>>,
+    /// The values under the keys that were asked for, in their order; `None` where there is none.
+    pub values: Vec<Option<Vec<u8>>>,
 }
 
 /// One connection to something that knows a chain's finalized state.
@@ -29,10 +26,7 @@ pub trait ReleaseSource: Send {
     /// The first call reports the newest finalized block without waiting for another. Blocks that were
     /// overtaken by a newer one in the meantime are skipped. After an error, or when the future was dropped
     /// before it was ready, the source must not be used again.
-    fn next_head(
-        &mut self,
-        keys: &Slots<StorageKey>,
-    ) -> impl Future<Output = Result<Head, SourceError>> + Send;
+    fn next_head(&mut self, keys: &[StorageKey]) -> impl Future<Output = Result<Head, SourceError>> + Send;
 }
 
 /// Makes connections; the way in for tests.

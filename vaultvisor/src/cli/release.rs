@@ -23,7 +23,10 @@ use sha2::{Digest, Sha256};
 use super::{Exit, Failure, Global};
 use crate::{
     artifact::url::UrlTemplate,
-    chain::{SourceSettings, records::DEFAULT_PALLET},
+    chain::{
+        SourceSettings,
+        records::{DEFAULT_PALLET, Records},
+    },
     config,
     release::{ArtifactName, Artifacts, Checksum},
 };
@@ -101,7 +104,7 @@ impl ChainArgs {
                     network: self.endpoint.clone().unwrap_or_default(),
                     endpoints: self.endpoint.into_iter().collect(),
                     genesis: None,
-                    pallet: self.pallet,
+                    records: Records::of_pallet(self.pallet),
                 },
                 network: None,
                 release_urls: Vec::new(),
@@ -125,7 +128,7 @@ fn configured(name: String, global: &Global) -> Result<Chain, Failure> {
             network: network.name.clone(),
             endpoints: network.endpoints.clone(),
             genesis: network.genesis,
-            pallet: network.pallet.clone(),
+            records: network.records.clone(),
         },
         network: Some(name),
         release_urls: network.release_urls.clone(),

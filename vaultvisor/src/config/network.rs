@@ -7,7 +7,11 @@ use super::{
     file::{Fields, Keys, Node, Reader},
     networks,
 };
-use crate::{artifact::url::UrlTemplate, chain::records::DEFAULT_PALLET, release::GenesisHash};
+use crate::{
+    artifact::url::UrlTemplate,
+    chain::records::{MAX_CLIENT_BYTES, RecordName, Records},
+    release::GenesisHash,
+};
 
 /// One chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,15 +22,15 @@ pub struct Network {
     pub endpoints: Vec<String>,
     /// The chain that it must be; `None` pins the first one seen.
     pub genesis: Option<GenesisHash>,
-    /// The name of `pallet-vault-release` in its runtime.
-    pub pallet: String,
+    /// Where its runtime keeps the release.
+    pub records: Records,
     /// Where its binaries are published, mirrors after the first.
     pub release_urls: Vec<UrlTemplate>,
 }
 
 /// The keys of a network.
 pub(super) const KEYS: Keys = Keys {
-    known: &["endpoints", "agreement", "record", "pallet", "genesis", "release_urls"],
+    known: &["endpoints", "agreement", "record", "pallet", "client", "genesis", "release_urls"],
     later: &["light_client"],
 };
 
@@ -43,7 +47,7 @@ pub(super) fn read_all(reader: &mut Reader, root: &Fields<'_>) -> BTreeMap<Strin
             name: name.to_owned(),
             endpoints: Vec::new(),
             genesis: None,
-            pallet: DEFAULT_PALLET.to_owned(),
+            records: Records::default(),
             release_urls: Vec::new(),
         });
         read_one(reader, &node, network);
@@ -57,7 +61,11 @@ fn read_one(reader: &mut Reader, node: &Node<'_>, network: &mut Network) {
         network.endpoints = read_endpoints(reader, node);
     }
     if let Some(node) = fields.get("record") {
-        read_record(reader, node);
+        let order = read_record(reader, node);
+        // An empty order comes with a problem of its own.
+        if let Some(records) = network.records.clone().with_order(order) {
+            network.records = records;
+        }
     }
     if let Some(node) = fields.get("agreement") {
         read_agreement(reader, node);
@@ -67,9 +75,22 @@ fn read_one(reader: &mut Reader, node: &Node<'_>, network: &mut Network) {
     {
         let identifier = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if !pallet.is_empty() && pallet.chars().all(identifier) {
-            network.pallet = pallet.to_owned();
+            network.records.pallet = pallet.to_owned();
         } else {
             let what = format!("found {pallet:?}, expected a pallet's name such as \"VaultRelease\"");
+            reader.problem(&node.path, what);
+        }
+    }
+    if let Some(node) = fields.get("client")
+        && let Some(client) = reader.text(node)
+    {
+        if (1..=MAX_CLIENT_BYTES).contains(&client.len()) && client.chars().all(|c| c.is_ascii_graphic()) {
+            network.records.client = client.to_owned();
+        } else {
+            let what = format!(
+                "found {client:?}, expected a client's name such as \"vault\": 1 to {MAX_CLIENT_BYTES} printable \
+                 ASCII characters without blanks"
+            );
             reader.problem(&node.path, what);
         }
     }
@@ -92,32 +113,30 @@ fn read_agreement(reader: &mut Reader, node: &Node<'_>) {
     }
 }
 
-/// `"vault-release"`, or a list of records of which this version reads that one.
-fn read_record(reader: &mut Reader, node: &Node<'_>) {
+/// A record, or several in the order in which they count. Empty only where there was a problem.
+fn read_record(reader: &mut Reader, node: &Node<'_>) -> Vec<RecordName> {
+    const EXPECTED: &str = "\"vault-release\" or \"clients-info\"";
     let items = if node.as_text().is_some() {
         vec![node.clone()]
     } else {
         let items = reader.list(node, "a record or an array of them");
         if items.is_empty() && node.is_list() {
-            reader.problem(&node.path, "is empty, expected \"vault-release\"");
+            reader.problem(&node.path, format!("is empty, expected {EXPECTED}"));
         }
         items
     };
+    let mut order = Vec::new();
     for item in items {
         let Some(found) = reader.text(&item) else { continue };
-        if found != "vault-release" {
-            let what = match found {
-                "clients-info" => {
-                    "found \"clients-info\", expected \"vault-release\": others are not in this version"
-                        .to_owned()
-                }
-                _ => {
-                    format!("found {found:?}, expected \"vault-release\", the record that this version reads")
-                }
-            };
-            reader.problem(&item.path, what);
+        match RecordName::named(found) {
+            None => reader.problem(&item.path, format!("found {found:?}, expected {EXPECTED}")),
+            Some(record) if order.contains(&record) => {
+                reader.problem(&item.path, format!("{found:?} is there twice"));
+            }
+            Some(record) => order.push(record),
         }
     }
+    order
 }
 
 /// Websocket addresses, each once.

@@ -6,7 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::Network;
-use crate::{artifact::url::UrlTemplate, chain::records::DEFAULT_PALLET, release::GenesisHash};
+use crate::{
+    artifact::url::UrlTemplate,
+    chain::records::{RecordName, Records},
+    release::GenesisHash,
+};
 
 /// The network of local development chains, where an account may be any name.
 pub const DEV: &str = "dev";
@@ -15,6 +19,7 @@ struct BuiltIn {
     name: &'static str,
     genesis: Option<&'static str>,
     endpoints: &'static [&'static str],
+    records: &'static [RecordName],
     /// The ends of the file names under which the binaries are published, in the order to try.
     binaries: &'static [&'static str],
 }
@@ -22,32 +27,39 @@ struct BuiltIn {
 const RELEASES: &str =
     "https://github.com/interlay/interbtc-clients/releases/download/{version}/vault-parachain-metadata-";
 
+/// The bridges keep their releases in `ClientsInfo` today, and are read by our pallet from the moment they have it.
+const BRIDGE: &[RecordName] = &[RecordName::VaultRelease, RecordName::ClientsInfo];
+
 const BUILT_IN: [BuiltIn; 5] = [
     BuiltIn {
         name: "interlay",
         genesis: Some("0xbf88efe70e9e0e916416e8bed61f2b45717f517d7f3523e33c7b001e5ffcbc72"),
         endpoints: &["wss://api.interlay.io/parachain"],
+        records: BRIDGE,
         binaries: &["interlay"],
     },
     BuiltIn {
         name: "kintsugi",
         genesis: Some("0x9af9a64e6e4da8e3073901c3ff0cc4c3aad9563786d89daf6ad820b6e14a0b8b"),
         endpoints: &["wss://api-kusama.interlay.io/parachain"],
+        records: BRIDGE,
         binaries: &["kintsugi"],
     },
     BuiltIn {
         name: "interlay-testnet",
         genesis: None,
         endpoints: &[],
+        records: BRIDGE,
         binaries: &["interlay-testnet", "interlay"],
     },
     BuiltIn {
         name: "kintsugi-testnet",
         genesis: None,
         endpoints: &[],
+        records: BRIDGE,
         binaries: &["kintsugi-testnet", "kintsugi"],
     },
-    BuiltIn { name: DEV, genesis: None, endpoints: &[], binaries: &[] },
+    BuiltIn { name: DEV, genesis: None, endpoints: &[], records: &[RecordName::VaultRelease], binaries: &[] },
 ];
 
 /// The built-in networks by name, before the configuration changes them.
@@ -58,7 +70,7 @@ pub fn built_in() -> BTreeMap<String, Network> {
             name: built_in.name.to_owned(),
             endpoints: built_in.endpoints.iter().map(ToString::to_string).collect(),
             genesis: built_in.genesis.and_then(|hash| hash.parse::<GenesisHash>().ok()),
-            pallet: DEFAULT_PALLET.to_owned(),
+            records: Records::new(built_in.records.to_vec()).unwrap_or_default(),
             release_urls: built_in.binaries.iter().filter_map(template).collect(),
         };
         (built_in.name.to_owned(), network)
@@ -77,6 +89,7 @@ mod tests {
         {
             assert_eq!(network.genesis.map(|hash| hash.to_string()).as_deref(), built_in.genesis);
             assert_eq!(network.release_urls.len(), built_in.binaries.len());
+            assert_eq!(network.records.order(), built_in.records);
         }
     }
 }

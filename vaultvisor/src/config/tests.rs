@@ -4,7 +4,7 @@ use super::{
     vault::{DEFAULT_GRACE, DEFAULT_LOG_KEEP, DEFAULT_LOG_MAX_BYTES, DEFAULT_PROBATION},
     *,
 };
-use crate::{chain::records::DEFAULT_PALLET, process::StopSignal};
+use crate::{chain::records::Records, process::StopSignal};
 
 const ALICE: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
 const ALICE_HEX: &str = "d43593c715fdd31c61141abd04a99fd6822c8558854ccde39a5684e7a56da27d";
@@ -35,7 +35,7 @@ fn a_small_file_gets_the_documented_defaults() {
     assert_eq!(vault.retries, [60, 300, 900, 3600, 21_600].map(Duration::from_secs));
     assert_eq!((vault.keep_releases, settings.startup_chain_wait.as_secs()), (0, 10));
     assert_eq!(settings.max_artifact_bytes, 512 * 1024 * 1024);
-    assert_eq!(settings.networks["dev"].pallet, DEFAULT_PALLET);
+    assert_eq!(settings.networks["dev"].records, Records::default());
 }
 
 #[test]
@@ -132,7 +132,6 @@ fn what_this_version_does_not_do_is_refused_and_not_ignored() {
         (r#""http": "127.0.0.1:9616", "#, "http:"),
         (r#""networks": {"kintsugi": {"light_client": {}}}, "#, "networks.kintsugi.light_client:"),
         (r#""networks": {"kintsugi": {"agreement": 2}}, "#, "networks.kintsugi.agreement:"),
-        (r#""networks": {"kintsugi": {"record": ["clients-info"]}}, "#, "networks.kintsugi.record[0]:"),
     ] {
         let vault = format!(r#"{{"network": "kintsugi", "account": "{ALICE}", "args": []}}"#);
         let text = format!(r#"{{{key}"home": "/h", "vaults": {{"v": {vault}}}}}"#);

@@ -30,11 +30,15 @@ pub(super) fn spawn(
     journal: NetworkJournal,
     published: Arc<watch::Sender<ChainStatus>>,
 ) -> AbortHandle {
+    let mut records = network.records;
+    if let Some(record) = known.as_ref().and_then(|known| known.record) {
+        records.saw(record);
+    }
     let settings = SourceSettings {
         network: network.name.clone(),
         endpoints: network.endpoints,
         genesis: network.genesis.or(known.as_ref().map(|record| record.genesis)),
-        pallet: network.pallet,
+        records,
     };
     let (seen, mut seen_receiver) = watch::channel(ChainStatus::default());
     let mut recorded = known;

@@ -20,7 +20,7 @@ use super::{
     *,
 };
 use crate::{
-    chain::{ChainView, FinalizedBlock, PendingRelease},
+    chain::{ChainView, FinalizedBlock, PendingRelease, records::RecordName},
     release::{Checksum, GenesisHash, Release},
 };
 
@@ -31,6 +31,7 @@ fn release(sequence: u64, version: &str) -> Release {
         sequence: Some(sequence),
         version: version.parse().expect("version"),
         binary_checksum: Checksum([version.as_bytes()[0]; 32]),
+        uri: None,
         artifacts: Default::default(),
     }
 }
@@ -129,6 +130,7 @@ impl Driver {
         let pending = self.pending.as_ref().map(|(release, spec_version)| PendingRelease {
             version: release.version.clone(),
             binary_checksum: release.binary_checksum,
+            uri: None,
             artifacts: release.artifacts.clone(),
             spec_version: Some(*spec_version),
         });
@@ -137,6 +139,7 @@ impl Driver {
             genesis: GenesisHash([9; 32]),
             finalized: FinalizedBlock { number: self.finalized, hash: [0; 32] },
             spec_version: self.spec_version,
+            record: RecordName::VaultRelease,
             current,
             pending,
         }

@@ -85,3 +85,25 @@ fn the_form_of_a_state_file_is_that_of_its_schema() {
         assert_eq!(String::from_utf8_lossy(&written), String::from_utf8_lossy(&text), "{file}");
     }
 }
+
+/// A file of a version that knew one record only is read on; what is news after it includes a change of the record.
+#[test]
+fn the_record_that_was_seen_is_durable_and_older_files_know_none() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = NetworkJournal::new(folder.path());
+    std::fs::create_dir(folder.path().join("networks")).expect("folder");
+    let old = format!(
+        r#"{{"schema": 1, "network": "dev", "genesis": "0x{0}", "finalized": {{"number": 7, "hash": {1:?}}},
+            "seen_unix_secs": 1, "spec_version": 2, "source": "ws://a", "sequence": null, "pending": null}}"#,
+        "ab".repeat(32),
+        [0; 32]
+    );
+    std::fs::write(folder.path().join("networks/a.json"), old).expect("written");
+    let old = journal.load().expect("read").remove("dev").expect("there");
+    assert_eq!(old.record, None);
+    let new = NetworkRecord { record: Some(RecordName::VaultRelease), ..old.clone() };
+    assert!(new.brings_news_after(&old) && !new.brings_news_after(&new));
+    std::fs::remove_file(folder.path().join("networks/a.json")).expect("removed");
+    journal.store(&new).expect("written");
+    assert_eq!(journal.load().expect("read")["dev"].record, Some(RecordName::VaultRelease));
+}

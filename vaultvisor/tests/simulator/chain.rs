@@ -1,7 +1,7 @@
 //! A chain whose governance states releases, upgrades its runtime, and whose sources fail.
 
 use vaultvisor::{
-    chain::{ChainView, FinalizedBlock, PendingRelease},
+    chain::{ChainView, FinalizedBlock, PendingRelease, records::RecordName},
     decide::{Event, state::Build},
     release::{Checksum, GenesisHash, Release},
 };
@@ -46,6 +46,7 @@ impl Chain {
             sequence: None,
             version: format!("{number}.0").parse().expect("version"),
             binary_checksum: Checksum([byte; 32]),
+            uri: None,
             artifacts: Default::default(),
         }
     }
@@ -125,10 +126,12 @@ impl Chain {
             genesis: GenesisHash([9; 32]),
             finalized: FinalizedBlock { number: self.number, hash: [0; 32] },
             spec_version: self.spec_version,
+            record: RecordName::VaultRelease,
             current: self.current.clone(),
             pending: self.pending.as_ref().map(|(release, spec_version)| PendingRelease {
                 version: release.version.clone(),
                 binary_checksum: release.binary_checksum,
+                uri: None,
                 artifacts: release.artifacts.clone(),
                 spec_version: Some(*spec_version),
             }),

@@ -18,11 +18,7 @@ use subxt_rpcs::{
 };
 
 use super::{CALL_DEADLINE, SourceProblem};
-use crate::chain::{
-    FinalizedBlock,
-    records::{Slots, StorageKey},
-    source::Head,
-};
+use crate::chain::{FinalizedBlock, records::StorageKey, source::Head};
 
 /// How many blocks may be told of and not yet be final or dropped.
 ///
@@ -93,7 +89,7 @@ impl ChainHead {
         Ok(Self { client, methods, events, id, blocks: Blocks::default() })
     }
 
-    pub(super) async fn next_head(&mut self, keys: &Slots<StorageKey>) -> Result<Head, SourceProblem> {
+    pub(super) async fn next_head(&mut self, keys: &[StorageKey]) -> Result<Head, SourceProblem> {
         // Now, not right after the read: the head should be on its way first.
         self.unpin_overtaken().await?;
         let hash = loop {
@@ -109,10 +105,10 @@ impl ChainHead {
     }
 
     /// Reads number and values of a pinned block, both at once.
-    async fn read(&mut self, hash: H256, keys: &Slots<StorageKey>) -> Result<Head, SourceProblem> {
+    async fn read(&mut self, hash: H256, keys: &[StorageKey]) -> Result<Head, SourceProblem> {
         let spec_version = self.blocks.spec_version(hash)?;
-        let queries = [&keys.current, &keys.pending]
-            .map(|key| StorageQuery { key: key.as_bytes(), query_type: StorageQueryType::Value });
+        let queries =
+            keys.iter().map(|key| StorageQuery { key: key.as_bytes(), query_type: StorageQueryType::Value });
         let (header, started) = futures::future::try_join(
             self.methods.chainhead_v1_header(&self.id, hash),
             self.methods.chainhead_v1_storage(&self.id, hash, queries, None),
@@ -125,10 +121,10 @@ impl ChainHead {
                 started.operation_id
             }
             MethodResponse::Started(_) | MethodResponse::LimitReached => {
-                return Err(failed(READING, "the node is too busy for two values"));
+                return Err(failed(READING, "the node is too busy for a few values"));
             }
         };
-        let mut values = Slots::default();
+        let mut values = vec![None; keys.len()];
         loop {
             match self.next_event().await? {
                 Some((id, event)) if id == operation => match event {
@@ -192,12 +188,10 @@ fn failed(doing: &'static str, reason: impl Into<String>) -> SourceProblem {
     SourceProblem::Call { doing, reason: reason.into() }
 }
 
-fn keep(values: &mut Slots<Option<Vec<u8>>>, keys: &Slots<StorageKey>, item: StorageResult) {
+fn keep(values: &mut [Option<Vec<u8>>], keys: &[StorageKey], item: StorageResult) {
     let StorageResultType::Value(value) = item.result else { return };
-    if item.key.0 == keys.current.as_bytes() {
-        values.current = Some(value.0);
-    } else if item.key.0 == keys.pending.as_bytes() {
-        values.pending = Some(value.0);
+    if let Some(index) = keys.iter().position(|key| key.as_bytes() == item.key.0) {
+        values[index] = Some(value.0);
     }
 }
 

@@ -1,21 +1,20 @@
 //! The legacy methods, which every Substrate node has served since the first live chain.
 //!
-//! Three reads a head, sent together: one round trip. (`state_queryStorageAt` would join two of them, but
+//! All reads of a head are sent together: one round trip. (`state_queryStorageAt` would join most of them, but
 //! some public endpoints do not let it through.) The block's hash is computed from its header.
 
 use codec::{Compact, Encode};
-use futures::{FutureExt, future::try_join3};
+use futures::{
+    FutureExt,
+    future::{try_join, try_join_all},
+};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use sp_crypto_hashing::blake2_256;
 use subxt::utils::H256;
 use subxt_rpcs::{RpcClient, client::RpcSubscription, rpc_params};
 
 use super::{SourceProblem, call};
-use crate::chain::{
-    FinalizedBlock,
-    records::{Slots, StorageKey},
-    source::Head,
-};
+use crate::chain::{FinalizedBlock, records::StorageKey, source::Head};
 
 /// For messages.
 pub(super) const FOLLOWING: &str = "following the finalized heads";
@@ -34,7 +33,7 @@ impl Legacy {
         Ok(Self { client, heads })
     }
 
-    pub(super) async fn next_head(&mut self, keys: &Slots<StorageKey>) -> Result<Head, SourceProblem> {
+    pub(super) async fn next_head(&mut self, keys: &[StorageKey]) -> Result<Head, SourceProblem> {
         let mut header = self.heads.next().await.ok_or(SourceProblem::Closed)?;
         // Only the newest counts: reading each of a backlog would keep us behind.
         while let Some(newer) = self.heads.next().now_or_never() {
@@ -43,16 +42,15 @@ impl Legacy {
         let header = header.map_err(SourceProblem::call(FOLLOWING))?;
         let block = FinalizedBlock { number: header.number, hash: header.hash() };
         let hash = H256(block.hash);
-        let (current, pending, runtime) = call(
+        let (values, runtime) = call(
             "reading the release",
-            try_join3(
-                storage(&self.client, &keys.current, hash),
-                storage(&self.client, &keys.pending, hash),
+            try_join(
+                try_join_all(keys.iter().map(|key| storage(&self.client, key, hash))),
                 self.client.request::<RuntimeVersion>("state_getRuntimeVersion", rpc_params![hash]),
             ),
         )
         .await?;
-        Ok(Head { block, spec_version: runtime.spec_version, values: Slots { current, pending } })
+        Ok(Head { block, spec_version: runtime.spec_version, values })
     }
 }
 

@@ -8,13 +8,13 @@ use tokio::{sync::watch, time::timeout};
 
 use self::fake_node::{FakeNode, Serves};
 use super::*;
-use crate::chain::{ChainStatus, SourceSettings, follow, read_once, records::Record};
+use crate::chain::{ChainStatus, SourceSettings, follow, read_once, records::Records};
 
 /// Far more than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn record() -> Record {
-    Record::VaultRelease { pallet: "VaultRelease".to_owned() }
+fn keys() -> Vec<StorageKey> {
+    Records::default().keys()
 }
 
 fn settings(node: &FakeNode) -> SourceSettings {
@@ -22,7 +22,7 @@ fn settings(node: &FakeNode) -> SourceSettings {
         network: "dev".to_owned(),
         endpoints: vec![node.url.clone()],
         genesis: None,
-        pallet: "VaultRelease".to_owned(),
+        records: Records::default(),
     }
 }
 
@@ -31,7 +31,7 @@ async fn connect(node: &FakeNode) -> Node {
 }
 
 async fn next(source: &mut Node) -> Head {
-    timeout(PATIENCE, source.next_head(&record().keys())).await.expect("in time").expect("a head")
+    timeout(PATIENCE, source.next_head(&keys())).await.expect("in time").expect("a head")
 }
 
 fn is_modern(source: &Node) -> bool {
@@ -49,11 +49,11 @@ async fn modern_and_old_nodes_tell_the_same() {
         assert_eq!(source.genesis(), node.genesis());
         let first = next(&mut source).await;
         assert_eq!((first.block.number, first.spec_version), (3, 7));
-        assert_eq!(first.values, Slots { current: Some(b"one".to_vec()), pending: None });
+        assert_eq!(first.values, [Some(b"one".to_vec()), None]);
         node.finalize(4, 8, None);
         let second = next(&mut source).await;
         assert_eq!((second.block.number, second.spec_version), (4, 8));
-        assert_eq!(second.values, Slots::default());
+        assert_eq!(second.values, [None, None]);
         heads.push((first, second));
     }
     assert_eq!(heads[0], heads[1]);
@@ -129,7 +129,7 @@ async fn a_node_that_goes_away_is_an_error_at_once() {
         let mut source = connect(&node).await;
         next(&mut source).await;
         drop(node);
-        let read = timeout(PATIENCE, source.next_head(&record().keys())).await.expect("at once");
+        let read = timeout(PATIENCE, source.next_head(&keys())).await.expect("at once");
         assert!(matches!(read.expect_err("gone").problem, SourceProblem::Closed));
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::*;
-use crate::{chain::FinalizedBlock, chain::records::DEFAULT_PALLET, release::Version};
+use crate::{chain::FinalizedBlock, release::Version};
 
 const HOME: GenesisHash = GenesisHash([1; 32]);
 const ELSEWHERE: GenesisHash = GenesisHash([2; 32]);
@@ -77,7 +77,7 @@ impl ReleaseSource for Scripted {
         self.genesis
     }
 
-    async fn next_head(&mut self, _keys: &Slots<StorageKey>) -> Result<Head, SourceError> {
+    async fn next_head(&mut self, _keys: &[StorageKey]) -> Result<Head, SourceError> {
         match self.steps.pop_front() {
             Some(Step::Head(head)) => Ok(head),
             Some(Step::After(time, head)) => {
@@ -100,12 +100,12 @@ fn head(number: u64, sequence: u64, version: &str) -> Head {
     Head {
         block: FinalizedBlock { number, hash: [number as u8; 32] },
         spec_version: 1,
-        values: Slots { current: Some(value), pending: None },
+        values: vec![Some(value), None],
     }
 }
 
 fn with_value(mut head: Head, current: Option<Vec<u8>>) -> Head {
-    head.values.current = current;
+    head.values[0] = current;
     head
 }
 
@@ -114,7 +114,7 @@ fn settings(endpoints: &[&str], genesis: Option<GenesisHash>) -> SourceSettings 
         network: "dev".to_owned(),
         endpoints: endpoints.iter().map(ToString::to_string).collect(),
         genesis,
-        pallet: DEFAULT_PALLET.to_owned(),
+        records: Records::default(),
     }
 }
 

@@ -204,6 +204,7 @@ impl Forecast {
             sequence: made.map(|made| made.saturating_add(1)),
             version: version.clone(),
             binary_checksum: checksum,
+            uri: None,
             artifacts: Artifacts::new(),
         });
         Ok(())
@@ -220,6 +221,7 @@ impl Forecast {
         self.stated.pending = Some(PendingRelease {
             version: version.clone(),
             binary_checksum: checksum,
+            uri: None,
             artifacts: Artifacts::new(),
             spec_version: Some(spec_version),
         });

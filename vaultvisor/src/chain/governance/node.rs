@@ -117,7 +117,7 @@ pub async fn read_snapshot(settings: &SourceSettings, deadline: Duration) -> Res
 }
 
 async fn read_first(settings: &SourceSettings) -> Result<Snapshot, ReadError> {
-    let record = settings.record();
+    let record = Record::VaultRelease { pallet: settings.records.pallet.clone() };
     let mut failures: Vec<SourceError> = Vec::new();
     for endpoint in &settings.endpoints {
         match read_one(settings, &record, endpoint).await {
@@ -156,7 +156,7 @@ async fn read_one(
         genesis,
         finalized,
         metadata: at.metadata(),
-        forecast: forecast(&at, stated, &settings.pallet),
+        forecast: forecast(&at, stated, &settings.records.pallet),
     }))
 }
 

@@ -339,6 +339,7 @@ mod tests {
             sequence: Some(1),
             version: version.parse().expect("a version"),
             binary_checksum: Checksum([checksum; 32]),
+            uri: None,
             artifacts,
         };
         Stated { current: Some(release), pending: None }
@@ -348,6 +349,7 @@ mod tests {
         let release = PendingRelease {
             version: "1.0.0".parse().expect("a version"),
             binary_checksum: Checksum([1; 32]),
+            uri: None,
             artifacts,
             spec_version: Some(spec_version),
         };

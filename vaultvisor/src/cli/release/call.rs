@@ -155,7 +155,7 @@ pub(super) async fn run(args: CallArgs, global: &Global) -> Result<(), Failure> 
     let CallArgs { chain, what, json } = args;
     let chain = chain.chain(global)?;
     let (steps, sudo) = what.steps().map_err(Exit::Usage.failure())?;
-    let proposal = Proposal { pallet: chain.source.pallet.clone(), steps, sudo };
+    let proposal = Proposal { pallet: chain.source.records.pallet.clone(), steps, sudo };
     let snapshot =
         read_snapshot(&chain.source, METADATA_DEADLINE).await.map_err(Exit::ChainUnreadable.failure())?;
     let bytes = proposal.encode(&snapshot.metadata)?;

@@ -87,7 +87,7 @@ pub(super) async fn run(args: DecodeArgs, global: &Global) -> Result<(), Failure
     }
     let snapshot =
         read_snapshot(&chain.source, METADATA_DEADLINE).await.map_err(Exit::ChainUnreadable.failure())?;
-    check_pallet(&snapshot.metadata, &chain.source.pallet, "set_vault_release")?;
+    check_pallet(&snapshot.metadata, &chain.source.records.pallet, "set_vault_release")?;
     let call = decode_call(&snapshot.metadata, &bytes).map_err(|source| {
         let spec_version = snapshot.forecast.spec_version;
         Exit::Usage.failure()(DecodeInputError::NotACall {
@@ -96,7 +96,7 @@ pub(super) async fn run(args: DecodeArgs, global: &Global) -> Result<(), Failure
             source,
         })
     })?;
-    let mut explained = explain(&call, &chain.source.pallet);
+    let mut explained = explain(&call, &chain.source.records.pallet);
     let mut after = snapshot.forecast.clone();
     let verdict = judge(&mut explained, &mut after);
     let checks = if args.check_files {

@@ -5,7 +5,10 @@ use serde::Serialize;
 
 use super::{ChainArgs, Exit, Failure, Global, SHOW_DEADLINE, print, print_json};
 use crate::{
-    chain::{ChainView, PendingRelease, read_once, records::Stated},
+    chain::{
+        ChainView, PendingRelease, read_once,
+        records::{RecordName, Records, Stated},
+    },
     release::{Artifacts, Checksum, Release, Version},
 };
 
@@ -26,7 +29,7 @@ struct ShownJson<'a> {
     finalized: u64,
     finalized_hash: String,
     spec_version: u32,
-    record: &'static str,
+    record: RecordName,
     current: Option<ReleaseJson<'a>>,
     pending: Option<PendingJson<'a>>,
 }
@@ -89,9 +92,8 @@ impl<'a> From<&'a Stated> for StatedJson<'a> {
 pub(super) async fn run(args: ShowArgs, global: &Global) -> Result<(), Failure> {
     let settings = args.chain.chain(global)?.source;
     let view = read_once(&settings, SHOW_DEADLINE).await.map_err(Exit::ChainUnreadable.failure())?;
-    let record = settings.record().name();
     if !args.json {
-        return print(&shown(&view, record, &settings.pallet));
+        return print(&shown(&view, &settings.records));
     }
     print_json(&ShownJson {
         source: &view.source,
@@ -99,16 +101,20 @@ pub(super) async fn run(args: ShowArgs, global: &Global) -> Result<(), Failure> 
         finalized: view.finalized.number,
         finalized_hash: format!("0x{}", hex::encode(view.finalized.hash)),
         spec_version: view.spec_version,
-        record,
+        record: view.record,
         current: view.current.as_ref().map(Into::into),
         pending: view.pending.as_ref().map(Into::into),
     })
 }
 
 /// What a person is told.
-pub(super) fn shown(view: &ChainView, record: &str, pallet: &str) -> String {
+pub(super) fn shown(view: &ChainView, records: &Records) -> String {
+    let (record, place) = match view.record {
+        RecordName::VaultRelease => (view.record, records.pallet.clone()),
+        RecordName::ClientsInfo => (view.record, format!("client {}", records.client)),
+    };
     let mut lines = format!(
-        "genesis       {}\nfinalized     {}, 0x{}\nspec version  {}\nrecord        {record} ({pallet})\n",
+        "genesis       {}\nfinalized     {}, 0x{}\nspec version  {}\nrecord        {record} ({place})\n",
         view.genesis,
         view.finalized.number,
         hex::encode(view.finalized.hash),
@@ -124,8 +130,10 @@ pub(super) fn shown(view: &ChainView, record: &str, pallet: &str) -> String {
             lines += &shown_artifacts(&release.artifacts);
         }
         None => {
+            let items: Vec<String> = records.each().map(|record| record.items().current).collect();
             lines += &format!(
-                "release       none stated: governance has not set one, or the pallet is not {pallet}\n"
+                "release       none stated: governance has not set one, or it is not in {}\n",
+                items.join(" or ")
             );
         }
     }

@@ -6,7 +6,7 @@ use clap::Parser;
 
 use super::*;
 use crate::{
-    chain::{ChainView, FinalizedBlock, PendingRelease},
+    chain::{ChainView, FinalizedBlock, PendingRelease, records::RecordName},
     release::{GenesisHash, Release},
 };
 
@@ -163,24 +163,27 @@ fn show_tells_everything_and_says_when_there_is_nothing() {
         genesis: GenesisHash([1; 32]),
         finalized: FinalizedBlock { number: 77, hash: [2; 32] },
         spec_version: 100,
+        record: RecordName::VaultRelease,
         current: None,
         pending: None,
     };
-    assert!(show::shown(&view, "vault-release", "VaultRelease").contains("none stated"));
+    assert!(show::shown(&view, &Records::default()).contains("none stated"));
     let name = ArtifactName::from_bytes(b"args-migration").expect("a name");
     view.current = Some(Release {
         sequence: Some(3),
         version: "1.2.3".parse().expect("a version"),
         binary_checksum: Checksum([0x11; 32]),
+        uri: None,
         artifacts: [(name, Checksum([0x22; 32]))].into(),
     });
     view.pending = Some(PendingRelease {
         version: "2.0.0".parse().expect("a version"),
         binary_checksum: Checksum([0x33; 32]),
+        uri: None,
         artifacts: [("state-migration".parse().expect("a name"), Checksum([0x44; 32]))].into(),
         spec_version: Some(101),
     });
-    let text = show::shown(&view, "vault-release", "VaultRelease");
+    let text = show::shown(&view, &Records::default());
     let pending_file = format!("artifact    {}  state-migration", "44".repeat(32));
     for expected in [
         "1.2.3",
@@ -196,6 +199,6 @@ fn show_tells_everything_and_says_when_there_is_nothing() {
     }
     // Between the block that changes the code and the one that promotes.
     view.spec_version = 101;
-    let text = show::shown(&view, "vault-release", "VaultRelease");
+    let text = show::shown(&view, &Records::default());
     assert!(text.contains("waits for   the next block"), "{text}");
 }

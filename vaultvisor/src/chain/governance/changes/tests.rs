@@ -7,6 +7,7 @@ fn release(sequence: u64, version: &str, checksum: u8, files: &[(&str, u8)]) -> 
         sequence: Some(sequence),
         version: version.parse().expect("a version"),
         binary_checksum: Checksum([checksum; 32]),
+        uri: None,
         artifacts: artifacts(files),
     }
 }
@@ -19,6 +20,7 @@ fn stated(current: Option<Release>, pending: Option<(&str, u32)>) -> Stated {
     let pending = pending.map(|(version, spec_version)| PendingRelease {
         version: version.parse().expect("a version"),
         binary_checksum: Checksum([9; 32]),
+        uri: None,
         artifacts: Artifacts::new(),
         spec_version: Some(spec_version),
     });

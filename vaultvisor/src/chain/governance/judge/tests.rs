@@ -38,6 +38,7 @@ fn judged(call: &RuntimeCall) -> Judged {
         sequence: Some(4),
         version: "1.0".parse().expect("a version"),
         binary_checksum: Checksum([1; 32]),
+        uri: None,
         artifacts: Default::default(),
     };
     let mut forecast = Forecast {
