@@ -81,6 +81,9 @@ pub struct ChainStatus {
     pub seen_at: Option<std::time::SystemTime>,
     /// Whether a source is connected now.
     pub connected: bool,
+    /// The runtime version of the best block, where the source follows it: a hint and no more, for that block may never
+    /// be final. It stays when the connection is lost, until a source says otherwise.
+    pub best_spec_version: Option<u32>,
     /// What is wrong with the chain or the record, and still stands.
     pub problem: Option<String>,
 }

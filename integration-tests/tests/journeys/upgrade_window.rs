@@ -1,6 +1,6 @@
 //! T25: a vault that refuses to run from the upgrade of the runtime on, until its own release is in force.
 
-use integration_tests::{ledger, operator::has_seen, orders::Order};
+use integration_tests::{ledger, operator::has_seen, orders::Order, status::VaultStatus};
 
 use super::runtime_upgrade::{begin_by_hand, schedule};
 
@@ -25,16 +25,23 @@ async fn t25_a_vault_that_refuses_to_run_during_the_upgrade_is_replaced_by_the_f
     assert_eq!(vault.running.as_ref(), Some(&before));
     assert_eq!(journey.server.served("2.0.0").len(), 1);
 
-    // From here on the old client refuses to run, and goes on refusing when it is started again.
+    // From the change of the code on, before it is final, the old client refuses to run, also when it is started again.
+    let final_before = chain.finalized_number().await;
     let changed = chain.upgrade_runtime(3).await;
-    chain.finalize_block(&changed).await;
-    has_seen(&daemon, chain.finalized_number().await).await;
     operator.history_with(&["window"]).await;
+    assert_eq!(chain.finalized_number().await, final_before, "finality is held back");
     operator.orders().give(Order::Refuse, "1.0.0");
     operator.orders().give(Order::Exit, "1.0.0");
-    let ended = operator.vault_where("the end of the old vault", |vault| vault.running.is_none()).await;
-    assert!(ended.why.contains("runtime upgrade"), "{}", ended.why);
+    let refuses = |vault: &VaultStatus| vault.running.is_none() && vault.why.contains("runtime upgrade");
+    let ended = operator.vault_where("the end of the old vault, without blame", refuses).await;
     assert_eq!((&ended.rejected[..], ended.problem), (&[][..], None));
+
+    // Final: the old release is in force still, and what is pending is due.
+    chain.finalize_block(&changed).await;
+    has_seen(&daemon, chain.finalized_number().await).await;
+    let due = operator.vault_where("the old vault to be waited for still", refuses).await;
+    assert_eq!(due.target.map(|target| target.sequence), ended.target.map(|target| target.sequence));
+    assert_eq!((&due.rejected[..], due.problem), (&[][..], None));
 
     // The first block of the new runtime puts the release in force.
     chain.create_block(true).await;

@@ -2,7 +2,8 @@
 //!
 //! Nodes differ: modern ones serve `chainHead_v1_*`, the live bridges run older ones with the legacy methods
 //! only. `rpc_methods` says which, and both ways give the same [`Head`]s: `chain_head` costs no call for the
-//! runtime version, `legacy` needs none for the block number. Neither looks at metadata.
+//! runtime version, `legacy` needs none for the block number. Neither looks at metadata. Both tell of the best
+//! block's runtime as well, without a call for each block.
 //!
 //! A connection is a plain client that never reconnects by itself: what to do about a lost one is the
 //! business of [`mod@super::follow`]. Dropping a [`Node`] ends its connection and its task.
@@ -20,7 +21,7 @@ use url::Url;
 use self::{chain_head::ChainHead, legacy::Legacy, quick_ack::QuickAck};
 use super::{
     records::StorageKey,
-    source::{Connect, Head, ReleaseSource, SourceError, SourceProblem},
+    source::{Connect, News, ReleaseSource, SourceError, SourceProblem},
 };
 use crate::release::GenesisHash;
 
@@ -144,25 +145,25 @@ impl ReleaseSource for Node {
         self.genesis
     }
 
-    async fn next_head(&mut self, keys: &[StorageKey]) -> Result<Head, SourceError> {
+    async fn next(&mut self, keys: &[StorageKey]) -> Result<News, SourceError> {
         let problem = match &mut self.following {
-            Following::ChainHead(chain_head) => match chain_head.next_head(keys).await {
-                Ok(head) => return Ok(head),
+            Following::ChainHead(chain_head) => match chain_head.next(keys).await {
+                Ok(news) => return Ok(news),
                 // A node whose finality lags far behind, or that has too many followers, stops us with an open
                 // connection. Its legacy methods know no such limits.
                 Err(problem) if self.serves_legacy && problem.is_about_the_methods() => problem,
                 Err(problem) => return Err(problem.at(&self.endpoint)),
             },
             Following::Legacy(legacy) => {
-                return legacy.next_head(keys).await.map_err(|problem| problem.at(&self.endpoint));
+                return legacy.next(keys).await.map_err(|problem| problem.at(&self.endpoint));
             }
         };
         tracing::debug!(endpoint = self.endpoint, %problem, "using the legacy methods");
         let follow = call(legacy::FOLLOWING, Legacy::follow(self.client.clone())).await;
         let mut legacy = follow.map_err(|failed| SourceProblem::from(failed).at(&self.endpoint))?;
-        let head = legacy.next_head(keys).await.map_err(|problem| problem.at(&self.endpoint));
+        let news = legacy.next(keys).await.map_err(|problem| problem.at(&self.endpoint));
         self.following = Following::Legacy(legacy);
-        head
+        news
     }
 }
 

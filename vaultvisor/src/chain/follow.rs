@@ -23,7 +23,7 @@ use super::{
     ChainStatus, ChainView, SourceSettings,
     endpoints::RpcConnector,
     records::{Reading, RecordError, Records, StorageKey},
-    source::{Connect, Head, ReleaseSource, SourceError, SourceProblem},
+    source::{Connect, Head, News, ReleaseSource, SourceError, SourceProblem},
 };
 use crate::{error_chain::Chained, release::GenesisHash};
 
@@ -113,7 +113,7 @@ async fn read_first(connector: &impl Connect, settings: &SourceSettings) -> Resu
         let read = async {
             let mut source = connector.connect(endpoint).await?;
             check_genesis(settings.genesis, source.genesis()).map_err(|problem| problem.at(endpoint))?;
-            Ok((source.genesis(), source.next_head(&keys).await?))
+            Ok((source.genesis(), first_head(&mut source, &keys).await?))
         };
         match read.await {
             Ok((genesis, head)) => {
@@ -129,6 +129,15 @@ async fn read_first(connector: &impl Connect, settings: &SourceSettings) -> Resu
         }
     }
     Err(ReadError::Unreachable { network: settings.network.clone(), failures })
+}
+
+/// The newest finalized block of a connection that was just made.
+async fn first_head(source: &mut impl ReleaseSource, keys: &[StorageKey]) -> Result<Head, SourceError> {
+    loop {
+        if let News::Finalized(head) = source.next(keys).await? {
+            return Ok(head);
+        }
+    }
 }
 
 pub(super) fn check_genesis(expected: Option<GenesisHash>, found: GenesisHash) -> Result<(), SourceProblem> {
@@ -276,9 +285,16 @@ impl<'a> Follower<'a> {
         // may be ahead.
         let mut silent_at = Instant::now() + SILENCE;
         loop {
-            let head = timeout_at(silent_at, source.next_head(&self.keys))
+            let news = timeout_at(silent_at, source.next(&self.keys))
                 .await
                 .unwrap_or_else(|_| Err(SourceProblem::Silent { after: SILENCE }.at(endpoint)))?;
+            let head = match news {
+                News::Finalized(head) => head,
+                News::BestRuntime(best) => {
+                    self.best_runtime(best);
+                    continue;
+                }
+            };
             if self.highest < Some(head.block.number) {
                 self.highest = Some(head.block.number);
                 self.progress = Instant::now();
@@ -286,6 +302,14 @@ impl<'a> Follower<'a> {
             }
             self.take(endpoint, genesis, &head);
         }
+    }
+
+    fn best_runtime(&self, best: Option<u32>) {
+        self.status.send_if_modified(|status| {
+            let is_new = status.best_spec_version != best;
+            status.best_spec_version = best;
+            is_new
+        });
     }
 
     fn take(&mut self, endpoint: &str, genesis: GenesisHash, head: &Head) {

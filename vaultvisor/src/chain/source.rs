@@ -16,17 +16,28 @@ pub struct Head {
     pub values: Vec<Option<Vec<u8>>>,
 }
 
+/// What a source has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// A finalized block.
+    Finalized(Head),
+    /// The runtime version of the best block has changed, or is known for the first time; `None` from a source that
+    /// does not follow it. Only ever a hint that an upgrade is under way: a best block may never be final.
+    BestRuntime(Option<u32>),
+}
+
 /// One connection to something that knows a chain's finalized state.
 pub trait ReleaseSource: Send {
     /// The chain that it says it is.
     fn genesis(&self) -> GenesisHash;
 
-    /// Waits for a finalized block that was not reported yet and reads `keys` in its state.
+    /// Waits for news: a finalized block that was not reported yet, with `keys` read in its state, or another runtime
+    /// of the best block.
     ///
-    /// The first call reports the newest finalized block without waiting for another. Blocks that were
-    /// overtaken by a newer one in the meantime are skipped. After an error, or when the future was dropped
-    /// before it was ready, the source must not be used again.
-    fn next_head(&mut self, keys: &[StorageKey]) -> impl Future<Output = Result<Head, SourceError>> + Send;
+    /// The newest finalized block is reported without waiting for another. Blocks that were overtaken by a newer one
+    /// in the meantime are skipped. After an error, or when the future was dropped before it was ready, the source
+    /// must not be used again.
+    fn next(&mut self, keys: &[StorageKey]) -> impl Future<Output = Result<News, SourceError>> + Send;
 }
 
 /// Makes connections; the way in for tests.

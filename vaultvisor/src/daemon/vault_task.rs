@@ -155,8 +155,8 @@ impl VaultTask {
         if let (None, Some(view)) = (self.executor.genesis, &status.view) {
             self.executor.genesis = Some(view.genesis);
         }
-        let view = status.view.map(Box::new);
-        self.step(&Event::Chain { view, best_spec_version: None, problem: status.problem }).await;
+        let ChainStatus { view, best_spec_version, problem, .. } = status;
+        self.step(&Event::Chain { view: view.map(Box::new), best_spec_version, problem }).await;
     }
 
     async fn step(&mut self, event: &Event) {

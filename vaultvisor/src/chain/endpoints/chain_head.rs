@@ -18,7 +18,11 @@ use subxt_rpcs::{
 };
 
 use super::{CALL_DEADLINE, SourceProblem};
-use crate::chain::{FinalizedBlock, records::StorageKey, source::Head};
+use crate::chain::{
+    FinalizedBlock,
+    records::StorageKey,
+    source::{Head, News},
+};
 
 /// How many blocks may be told of and not yet be final or dropped.
 ///
@@ -69,6 +73,10 @@ struct Blocks {
     tip_taken: bool,
     /// What may be let go once the tip was read.
     overtaken: Vec<H256>,
+    /// The runtime version of the best block, where it is known.
+    best_runtime: Option<u32>,
+    /// Whether that was told.
+    best_told: bool,
 }
 
 /// An event about an operation that we started.
@@ -89,12 +97,15 @@ impl ChainHead {
         Ok(Self { client, methods, events, id, blocks: Blocks::default() })
     }
 
-    pub(super) async fn next_head(&mut self, keys: &[StorageKey]) -> Result<Head, SourceProblem> {
+    pub(super) async fn next(&mut self, keys: &[StorageKey]) -> Result<News, SourceProblem> {
         // Now, not right after the read: the head should be on its way first.
         self.unpin_overtaken().await?;
         let hash = loop {
             if let Some(hash) = self.blocks.take_tip() {
                 break hash;
+            }
+            if let Some(spec_version) = self.blocks.take_best_runtime() {
+                return Ok(News::BestRuntime(Some(spec_version)));
             }
             // Operations that ended with an earlier read may still send events; nobody waits for them.
             self.next_event().await?;
@@ -102,6 +113,7 @@ impl ChainHead {
         tokio::time::timeout(CALL_DEADLINE, self.read(hash, keys))
             .await
             .map_err(|_| SourceProblem::NoAnswer { doing: READING, after: CALL_DEADLINE })?
+            .map(News::Finalized)
     }
 
     /// Reads number and values of a pinned block, both at once.
@@ -216,6 +228,14 @@ impl Blocks {
                     return Err(SourceProblem::FollowStopped("too many blocks that are not final"));
                 }
             }
+            FollowEvent::BestBlockChanged(best) => {
+                // A runtime that the node cannot run, or a block that it did not tell of, is no hint.
+                if let Some(Ok(spec_version)) = self.pinned.get(&best.best_block_hash)
+                    && self.best_runtime.replace(*spec_version) != Some(*spec_version)
+                {
+                    self.best_told = false;
+                }
+            }
             FollowEvent::Finalized(finalized) => {
                 self.finalize(finalized.finalized_block_hashes);
                 self.overtaken.extend(finalized.pruned_block_hashes);
@@ -241,6 +261,13 @@ impl Blocks {
         let tip = self.tip.filter(|_| !self.tip_taken)?;
         self.tip_taken = true;
         Some(tip)
+    }
+
+    /// The best block's runtime version, once after each change.
+    fn take_best_runtime(&mut self) -> Option<u32> {
+        let best = self.best_runtime.filter(|_| !self.best_told)?;
+        self.best_told = true;
+        Some(best)
     }
 
     fn spec_version(&self, hash: H256) -> Result<u32, SourceProblem> {
@@ -328,6 +355,26 @@ mod tests {
         note(&mut blocks, new_block(4, 3, None)).expect("fits");
         let versions: Vec<u32> = (1..=4).map(|n| blocks.spec_version(hash(n)).expect("known")).collect();
         assert_eq!(versions, [1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn the_best_blocks_runtime_is_told_when_it_changes_also_back() {
+        let mut blocks = Blocks::default();
+        let best = |n: u8| json!({ "event": "bestBlockChanged", "bestBlockHash": hash(n) });
+        note(&mut blocks, initialized(&[1])).expect("fits");
+        note(&mut blocks, new_block(2, 1, None)).expect("fits");
+        note(&mut blocks, best(2)).expect("fits");
+        assert_eq!((blocks.take_best_runtime(), blocks.take_best_runtime()), (Some(1), None));
+        note(&mut blocks, new_block(3, 2, Some(2))).expect("fits");
+        assert_eq!(blocks.take_best_runtime(), None, "it is not the best");
+        note(&mut blocks, best(3)).expect("fits");
+        assert_eq!(blocks.take_best_runtime(), Some(2));
+        // Another fork wins, without the upgrade.
+        note(&mut blocks, new_block(4, 2, None)).expect("fits");
+        note(&mut blocks, best(4)).expect("fits");
+        assert_eq!(blocks.take_best_runtime(), Some(1));
+        note(&mut blocks, best(77)).expect("fits");
+        assert_eq!(blocks.take_best_runtime(), None, "it was not told of");
     }
 
     #[test]

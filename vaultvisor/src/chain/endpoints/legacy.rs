@@ -2,11 +2,14 @@
 //!
 //! All reads of a head are sent together: one round trip. (`state_queryStorageAt` would join most of them, but
 //! some public endpoints do not let it through.) The block's hash is computed from its header.
+//!
+//! The best block's runtime comes from `state_subscribeRuntimeVersion`, which is silent between two upgrades, and
+//! not from the best heads, which would be a message and a call for each block. A node that refuses it gives no hint.
 
 use codec::{Compact, Encode};
 use futures::{
     FutureExt,
-    future::{try_join, try_join_all},
+    future::{Either, pending, try_join, try_join_all},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 use sp_crypto_hashing::blake2_256;
@@ -14,7 +17,11 @@ use subxt::utils::H256;
 use subxt_rpcs::{RpcClient, client::RpcSubscription, rpc_params};
 
 use super::{SourceProblem, call};
-use crate::chain::{FinalizedBlock, records::StorageKey, source::Head};
+use crate::chain::{
+    FinalizedBlock,
+    records::StorageKey,
+    source::{Head, News},
+};
 
 /// For messages.
 pub(super) const FOLLOWING: &str = "following the finalized heads";
@@ -23,6 +30,10 @@ pub(super) const FOLLOWING: &str = "following the finalized heads";
 pub(super) struct Legacy {
     client: RpcClient,
     heads: RpcSubscription<Header>,
+    /// The best block's runtime version at first, and whenever it changes; `None` where the node refuses to tell.
+    runtimes: Option<RpcSubscription<RuntimeVersion>>,
+    /// Whether it was said already that the node refuses.
+    told: bool,
 }
 
 impl Legacy {
@@ -30,11 +41,46 @@ impl Legacy {
         let heads = client
             .subscribe("chain_subscribeFinalizedHeads", rpc_params![], "chain_unsubscribeFinalizedHeads")
             .await?;
-        Ok(Self { client, heads })
+        let runtimes = client
+            .subscribe("state_subscribeRuntimeVersion", rpc_params![], "state_unsubscribeRuntimeVersion")
+            .await;
+        let runtimes = match runtimes {
+            Ok(runtimes) => Some(runtimes),
+            Err(subxt_rpcs::Error::User(refusal)) => {
+                tracing::debug!(refusal = refusal.message, "the best block's runtime is not followed");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { client, heads, runtimes, told: false })
     }
 
-    pub(super) async fn next_head(&mut self, keys: &[StorageKey]) -> Result<Head, SourceProblem> {
-        let mut header = self.heads.next().await.ok_or(SourceProblem::Closed)?;
+    pub(super) async fn next(&mut self, keys: &[StorageKey]) -> Result<News, SourceProblem> {
+        if self.runtimes.is_none() && !std::mem::replace(&mut self.told, true) {
+            return Ok(News::BestRuntime(None));
+        }
+        let runtime = match &mut self.runtimes {
+            Some(runtimes) => Either::Left(runtimes.next()),
+            None => Either::Right(pending()),
+        };
+        tokio::select! {
+            // A finalized block may be what an upgrade waits for.
+            biased;
+            header = self.heads.next() => {
+                self.read(header.ok_or(SourceProblem::Closed)?, keys).await.map(News::Finalized)
+            }
+            runtime = runtime => {
+                let runtime = runtime.ok_or(SourceProblem::Closed)?.map_err(SourceProblem::call(FOLLOWING))?;
+                Ok(News::BestRuntime(Some(runtime.spec_version)))
+            }
+        }
+    }
+
+    async fn read(
+        &mut self,
+        mut header: Result<Header, subxt_rpcs::Error>,
+        keys: &[StorageKey],
+    ) -> Result<Head, SourceProblem> {
         // Only the newest counts: reading each of a backlog would keep us behind.
         while let Some(newer) = self.heads.next().now_or_never() {
             header = newer.ok_or(SourceProblem::Closed)?;

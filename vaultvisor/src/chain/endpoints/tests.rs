@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::timeout};
 
 use self::fake_node::{FakeNode, Serves};
 use super::*;
-use crate::chain::{ChainStatus, SourceSettings, follow, read_once, records::Records};
+use crate::chain::{ChainStatus, SourceSettings, follow, read_once, records::Records, source::Head};
 
 /// Far more than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,8 +30,26 @@ async fn connect(node: &FakeNode) -> Node {
     RpcConnector::default().connect(&node.url).await.expect("the node serves one of the two ways")
 }
 
+async fn news(source: &mut Node) -> News {
+    timeout(PATIENCE, source.next(&keys())).await.expect("in time").expect("news")
+}
+
+/// The next finalized head.
 async fn next(source: &mut Node) -> Head {
-    timeout(PATIENCE, source.next_head(&keys())).await.expect("in time").expect("a head")
+    loop {
+        if let News::Finalized(head) = news(source).await {
+            return head;
+        }
+    }
+}
+
+/// The next that is said of the best block's runtime.
+async fn best(source: &mut Node) -> Option<u32> {
+    loop {
+        if let News::BestRuntime(spec_version) = news(source).await {
+            return spec_version;
+        }
+    }
 }
 
 fn is_modern(source: &Node) -> bool {
@@ -94,6 +112,35 @@ async fn a_stopped_modern_subscription_goes_on_with_the_legacy_methods() {
 }
 
 #[tokio::test]
+async fn the_best_blocks_runtime_is_told_before_it_is_final() {
+    for serves in [Serves::MODERN, Serves::OLD] {
+        let node = FakeNode::start(serves).await;
+        node.finalize(1, 7, Some(b"one"));
+        let mut source = connect(&node).await;
+        assert_eq!(next(&mut source).await.spec_version, 7);
+        node.announce(2, 8);
+        loop {
+            match best(&mut source).await {
+                Some(7) => {}
+                found => break assert_eq!(found, Some(8), "{serves:?}"),
+            }
+        }
+        node.finalize(2, 7, Some(b"two"));
+        let head = next(&mut source).await;
+        assert_eq!((head.block.number, head.spec_version), (2, 7), "{serves:?}: what is final decides");
+    }
+}
+
+#[tokio::test]
+async fn an_old_node_that_does_not_tell_of_the_best_block_is_followed_all_the_same() {
+    let node = FakeNode::start(Serves { best: false, ..Serves::OLD }).await;
+    node.finalize(1, 7, Some(b"one"));
+    let mut source = connect(&node).await;
+    assert_eq!(best(&mut source).await, None);
+    assert_eq!(next(&mut source).await.block.number, 1);
+}
+
+#[tokio::test]
 async fn a_backlog_is_skipped_for_the_newest_block() {
     for serves in [Serves::MODERN, Serves::OLD] {
         let node = FakeNode::start(serves).await;
@@ -129,8 +176,13 @@ async fn a_node_that_goes_away_is_an_error_at_once() {
         let mut source = connect(&node).await;
         next(&mut source).await;
         drop(node);
-        let read = timeout(PATIENCE, source.next_head(&keys())).await.expect("at once");
-        assert!(matches!(read.expect_err("gone").problem, SourceProblem::Closed));
+        let gone = loop {
+            match timeout(PATIENCE, source.next(&keys())).await.expect("at once") {
+                Ok(News::BestRuntime(_)) => {}
+                read => break read.expect_err("gone"),
+            }
+        };
+        assert!(matches!(gone.problem, SourceProblem::Closed));
     }
 }
 

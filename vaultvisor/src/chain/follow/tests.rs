@@ -15,6 +15,7 @@ const ELSEWHERE: GenesisHash = GenesisHash([2; 32]);
 #[derive(Clone)]
 enum Step {
     Head(Head),
+    Best(Option<u32>),
     /// A head after some time.
     After(Duration, Head),
     Fail,
@@ -77,12 +78,13 @@ impl ReleaseSource for Scripted {
         self.genesis
     }
 
-    async fn next_head(&mut self, _keys: &[StorageKey]) -> Result<Head, SourceError> {
+    async fn next(&mut self, _keys: &[StorageKey]) -> Result<News, SourceError> {
         match self.steps.pop_front() {
-            Some(Step::Head(head)) => Ok(head),
+            Some(Step::Head(head)) => Ok(News::Finalized(head)),
+            Some(Step::Best(spec_version)) => Ok(News::BestRuntime(spec_version)),
             Some(Step::After(time, head)) => {
                 sleep(time).await;
-                Ok(head)
+                Ok(News::Finalized(head))
             }
             Some(Step::Fail) => Err(SourceProblem::Closed.at(&self.endpoint)),
             None => std::future::pending().await,
@@ -141,6 +143,25 @@ async fn what_a_block_states_is_published() {
     assert_eq!((view.source.as_str(), view.genesis, view.finalized.number), ("a", HOME, 5));
     assert_eq!(version(&status), Some("1.0.0"));
     assert!(status.connected && status.problem.is_none() && status.seen_at.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_best_blocks_runtime_is_published_without_a_newer_finalized_block_and_is_never_a_release() {
+    let steps = [Step::Best(Some(1)), Step::Head(head(5, 1, "1.0.0")), Step::Best(Some(2))];
+    let script = Script::default().connection("a", HOME, steps.clone());
+    let status = after(secs(1), &script, settings(&["a"], Some(HOME))).await;
+    assert_eq!(status.best_spec_version, Some(2));
+    let view = status.view.as_ref().expect("a view");
+    assert_eq!((view.finalized.number, view.spec_version, version(&status)), (5, 1, Some("1.0.0")));
+
+    // It keeps nobody from being taken for silent, and stays until another source says otherwise.
+    let script = Script::default().connection("a", HOME, steps.clone());
+    let status = after(SILENCE + secs(1), &script, settings(&["a", "b"], Some(HOME))).await;
+    assert_eq!(script.attempted()[..2], ["a", "b"]);
+    assert_eq!((status.connected, status.best_spec_version), (false, Some(2)));
+    let script = Script::default().connection("a", HOME, steps).connection("b", HOME, [Step::Best(None)]);
+    let status = after(SILENCE + secs(1), &script, settings(&["a", "b"], Some(HOME))).await;
+    assert_eq!(status.best_spec_version, None);
 }
 
 #[tokio::test(start_paused = true)]

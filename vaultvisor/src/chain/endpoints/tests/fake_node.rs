@@ -26,10 +26,12 @@ pub(super) struct Serves {
     pub(super) methods: bool,
     pub(super) chain_head: bool,
     pub(super) legacy: bool,
+    /// Whether the legacy methods tell of the best block's runtime.
+    pub(super) best: bool,
 }
 
 impl Serves {
-    pub(super) const BOTH: Self = Self { methods: true, chain_head: true, legacy: true };
+    pub(super) const BOTH: Self = Self { methods: true, chain_head: true, legacy: true, best: true };
     pub(super) const MODERN: Self = Self { legacy: false, ..Self::BOTH };
     pub(super) const OLD: Self = Self { chain_head: false, ..Self::BOTH };
 }
@@ -46,6 +48,8 @@ struct Block {
 enum News {
     /// A block and its parent.
     Finalized(Arc<[Block; 2]>),
+    /// A best block that is not final, and its parent.
+    Best(Arc<[Block; 2]>),
     Stop,
 }
 
@@ -131,6 +135,14 @@ impl FakeNode {
         let _ = self.shared.news.send(News::Finalized(Arc::new([block, parent])));
     }
 
+    /// Makes a best block upon the newest finalized one.
+    pub(super) fn announce(&self, number: u64, spec_version: u32) {
+        let parent = self.shared.newest();
+        let block = block(number, parent.hash, spec_version, Some(b"not final"));
+        // Nobody may be listening.
+        let _ = self.shared.news.send(News::Best(Arc::new([block, parent])));
+    }
+
     pub(super) fn stop_followers(&self) {
         let _ = self.shared.news.send(News::Stop);
     }
@@ -168,6 +180,9 @@ fn methods(shared: Arc<Shared>, serves: Serves) -> RpcModule<Arc<Shared>> {
     let mut module = RpcModule::from_arc(Arc::new(shared));
     if serves.legacy {
         legacy_methods(&mut module);
+    }
+    if serves.legacy && serves.best {
+        best_runtime_methods(&mut module);
     }
     if serves.chain_head {
         chain_head_methods(&mut module);
@@ -226,6 +241,33 @@ fn legacy_methods(module: &mut RpcModule<Arc<Shared>>) {
             },
         )
         .expect(registered);
+}
+
+fn best_runtime_methods(module: &mut RpcModule<Arc<Shared>>) {
+    module
+        .register_subscription(
+            "state_subscribeRuntimeVersion",
+            "state_runtimeVersion",
+            "state_unsubscribeRuntimeVersion",
+            |_, pending, shared, _| async move {
+                let _here = shared.followers.clone();
+                let mut news = shared.news.subscribe();
+                let mut told = shared.newest().spec_version;
+                let sink = pending.accept().await?;
+                send(&sink, &json!({ "specVersion": told })).await?;
+                loop {
+                    tokio::select! {
+                        () = sink.closed() => return Ok(()),
+                        news = news.recv() => if let News::Best(blocks) | News::Finalized(blocks) = news?
+                            && std::mem::replace(&mut told, blocks[0].spec_version) != blocks[0].spec_version
+                        {
+                            send(&sink, &json!({ "specVersion": told })).await?;
+                        },
+                    }
+                }
+            },
+        )
+        .expect("registered once");
 }
 
 fn current_key() -> String {
@@ -318,6 +360,13 @@ fn chain_head_methods(module: &mut RpcModule<Arc<Shared>>) {
                                 lock(&shared.pinned).insert(block.hash);
                                 for event in events(parent, block) {
                                     send(&sink, &event).await?;
+                                }
+                            }
+                            News::Best(blocks) => {
+                                let [block, parent] = &*blocks;
+                                lock(&shared.pinned).insert(block.hash);
+                                for event in &events(parent, block)[..2] {
+                                    send(&sink, event).await?;
                                 }
                             }
                         },
