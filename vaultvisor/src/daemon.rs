@@ -5,6 +5,7 @@
 //! - `network_task`: follows one chain and makes what it saw durable before any vault hears of it;
 //! - `vault_task`: the loop of events and decisions of one vault;
 //! - `executor`: carries out the actions of one vault;
+//! - `places`: where a release's binary is fetched from;
 //! - `health`: asks a vault on probation whether it is well;
 //! - `control`, `operator`: the control socket, and what an operator asks for on it;
 //! - `chronicle`: writes the history;
@@ -19,6 +20,7 @@ pub mod home;
 mod network_task;
 mod notify;
 mod operator;
+mod places;
 mod signals;
 mod vault_task;
 

@@ -286,12 +286,12 @@ impl From<Blake2Hash> for String {
 /// [`artifact::url::stated`](crate::artifact::url::stated) makes something of it that is fetched from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct StatedUri(String);
+pub struct StatedUri(Box<str>);
 
 impl StatedUri {
     /// From the bytes that a chain holds, `None` for an empty one. What is no text becomes one that no URL is.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        (!bytes.is_empty()).then(|| Self(String::from_utf8_lossy(bytes).into_owned()))
+        (!bytes.is_empty()).then(|| Self(String::from_utf8_lossy(bytes).into()))
     }
 
     /// The text, which may be anything: escape it for people.

@@ -2,12 +2,15 @@
 //!
 //! Every value that is filled in is of a type that cannot hold `/`, `..`, `?` or `#` (see
 //! [`crate::release`]), so a chain can choose a file on the configured host but never another place.
+//!
+//! A record that states a URI of its own does name a place. It may name what a server on the internet serves
+//! under the protection of TLS, or one on this machine; never a file of this machine ([`stated`]).
 
 use std::{fmt, str::FromStr};
 
 use url::{Host, Url};
 
-use crate::release::{ArtifactName, Checksum, Version};
+use crate::release::{ArtifactName, Checksum, StatedUri, Version};
 
 /// The platform that vaultvisor itself was built for, which is the one its vaults run on.
 pub const TARGET: &str = env!("VAULTVISOR_TARGET");
@@ -51,6 +54,14 @@ pub enum UrlError {
     Scheme {
         /// What was found.
         url: String,
+    },
+    /// A chain may name less than an operator.
+    #[error(
+        "the chain names {uri:?} as the place of the binary, which is not allowed: expected an https: URL, or http: to this machine (127.0.0.1, [::1], localhost)"
+    )]
+    Stated {
+        /// What was stated.
+        uri: String,
     },
     /// A placeholder in the host part would let the chain choose the server.
     #[error("{url:?} has a placeholder before its path: the host must be fixed")]
@@ -150,6 +161,24 @@ pub fn check(text: &str) -> Result<Url, UrlError> {
         _ => false,
     };
     if allowed { Ok(url) } else { Err(UrlError::Scheme { url: text.to_owned() }) }
+}
+
+/// The URL that a chain states, if it is of a kind that a chain may name.
+///
+/// The same rule as for what an operator configures, except for `file:`. An operator who writes that knows what lies
+/// there; a chain, or a node that lies about one, could name a pipe that never ends or a file that only this user
+/// may read. Nothing but printable ASCII is taken, so that what is fetched is what was read.
+pub fn stated(uri: &StatedUri) -> Result<Url, UrlError> {
+    let text = uri.as_str();
+    let refused = || UrlError::Stated { uri: text.to_owned() };
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(refused());
+    }
+    match check(text) {
+        Ok(url) if url.scheme() == "file" => Err(refused()),
+        Err(UrlError::Scheme { .. } | UrlError::Syntax { .. }) => Err(refused()),
+        other => other,
+    }
 }
 
 /// Whether a URL's host is this machine.
@@ -254,6 +283,32 @@ mod tests {
             "https://example.org/{",
         ] {
             assert!(bad.parse::<UrlTemplate>().is_err(), "{bad} was taken");
+        }
+    }
+
+    #[test]
+    fn a_chain_may_name_a_protected_or_local_transfer_and_no_file() {
+        let uri = |text: &str| StatedUri::from_bytes(text.as_bytes()).expect("not empty");
+        for good in
+            ["https://example.org/download/1.0/vault", "http://127.0.0.1:8080/v", "https://h/a?b={version}"]
+        {
+            assert!(stated(&uri(good)).is_ok(), "{good} was refused");
+        }
+        for bad in [
+            "file:///etc/shadow",
+            "FILE:/dev/zero",
+            "http://example.org/vault",
+            "ftp://example.org/vault",
+            "vault",
+            "https://",
+            " https://example.org/vault",
+            "https://example.org/va ult",
+            "https://example.org/\u{e9}",
+            "https://example.org/\u{1b}[2J",
+            "https://me:secret@example.org/",
+        ] {
+            let said = stated(&uri(bad)).expect_err(bad).to_string();
+            assert!(!said.contains('\u{1b}') && !said.contains("secret"), "{said}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     network::{Network, read_endpoints},
     networks,
 };
-use crate::{artifact::url::is_loopback, decide::policy, process::StopSignal};
+use crate::{artifact::url::is_loopback, chain::records::RecordName, decide::policy, process::StopSignal};
 
 /// A client needs this long to write its state and close its connections; the bridges' own service files
 /// give it no more.
@@ -248,7 +248,9 @@ fn read_network_name(
         let what = format!("network {name:?} has no source, expected networks.{name}.endpoints");
         reader.problem(&node.path, what);
     }
-    if network.release_urls.is_empty() {
+    // Where only `clients-info` is read, every statement comes with a place of its own.
+    let is_told_where = network.records.order() == [RecordName::ClientsInfo];
+    if network.release_urls.is_empty() && !is_told_where {
         let what = format!("network {name:?} has no release URL, expected networks.{name}.release_urls");
         reader.problem(&node.path, what);
     }

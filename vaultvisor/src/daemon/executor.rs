@@ -9,10 +9,9 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, watch};
 use url::Url;
 
-use super::{Shared, fleet::Configured, home::vault_folder};
+use super::{Shared, fleet::Configured, home::vault_folder, places};
 use crate::{
-    artifact::url::Filling,
-    config::{Logs, Network},
+    config::Logs,
     decide::{Action, Ending, Event, Moment, Observed, state::Build},
     error_chain::Chained,
     process::{
@@ -158,7 +157,7 @@ impl Executor {
                 Ok(started) => started,
                 Err(event) => {
                     // As above: the loop is gone only after its end.
-                    let _ = events.send(event).await;
+                    let _ = events.send(*event).await;
                     return;
                 }
             };
@@ -260,20 +259,13 @@ fn watch_over(
 fn build_of(version: &str, checksum: Checksum) -> Result<Build, String> {
     let version = Version::from_bytes(version.as_bytes());
     let version = version.or_else(|_| Version::from_bytes(b"unknown")).map_err(|error| error.to_string())?;
-    Ok(Build { version, checksum })
-}
-
-/// Where a release's binary is published.
-pub(super) fn release_urls(network: &Network, build: &Build) -> Result<Vec<Url>, String> {
-    let filling = Filling { version: &build.version, network: &network.name, checksum: build.checksum };
-    let urls: Result<Vec<Url>, _> = network.release_urls.iter().map(|url| url.fill(filling)).collect();
-    urls.map_err(|error| Chained(&error).to_string())
+    Ok(Build { version, checksum, uri: None })
 }
 
 /// Puts a release's binary into the store.
 async fn fetch(shared: Arc<Shared>, configured: Arc<Configured>, build: Build) -> Event {
     let checksum = build.checksum;
-    let fetched = match release_urls(&configured.network, &build) {
+    let fetched = match places::release_urls(&configured.network, &build) {
         Ok(urls) => fetch_into_store(&shared, checksum, &urls).await,
         Err(reason) => Err(reason),
     };
@@ -318,12 +310,12 @@ struct Starting {
 
 impl Starting {
     /// Ends with a vault that runs, or with the event that says why none does.
-    async fn run(mut self, old: Option<Current>) -> Result<(Event, RunningVault), Event> {
+    async fn run(mut self, old: Option<Current>) -> Result<(Event, RunningVault), Box<Event>> {
         if old.is_none() {
             self.look_for_unmanaged().await?;
         }
         let build = self.build.clone();
-        let not_prepared = |build, reason| Err(Event::NotPrepared { build, reason });
+        let not_prepared = |build, reason| Err(Box::new(Event::NotPrepared { build, reason }));
         // Everything that can be done before is done while the old vault runs.
         let env = &self.configured.vault.env;
         let prepared = tokio::select! {
@@ -343,7 +335,7 @@ impl Starting {
             }
         };
         if *self.give_up.borrow() {
-            return Err(Event::StartFailed { build, reason: GIVEN_UP.to_owned() });
+            return Err(Box::new(Event::StartFailed { build, reason: GIVEN_UP.to_owned() }));
         }
         match prepared.start().await {
             Ok(running) => {
@@ -351,14 +343,14 @@ impl Starting {
                 let (pid, downtime) = (running.vault.pid, old_died_ns.map(nanos));
                 Ok((Event::Started { build, pid, downtime }, running))
             }
-            Err(StartError::Failed(reason)) => Err(Event::StartFailed { build, reason }),
+            Err(StartError::Failed(reason)) => Err(Box::new(Event::StartFailed { build, reason })),
             Err(error) => self.look_at_holder(error).await,
         }
     }
 
     /// The lock is not free. Its holder may be a vault of ours that could not be taken over before, because its
     /// keeper was in the middle of starting it.
-    async fn look_at_holder(self, error: StartError) -> Result<(Event, RunningVault), Event> {
+    async fn look_at_holder(self, error: StartError) -> Result<(Event, RunningVault), Box<Event>> {
         let lock_is_held = matches!(error, StartError::Busy { .. });
         if lock_is_held
             && let adopt::Observed::Runs(running) = adopt::observe(&self.spec.place).await
@@ -368,11 +360,11 @@ impl Starting {
             return Ok((started, *running));
         }
         let reason = Chained(&error).to_string();
-        Err(Event::NotProvablyGone { build: self.build, lock_is_held, reason })
+        Err(Box::new(Event::NotProvablyGone { build: self.build, lock_is_held, reason }))
     }
 
     /// Before a start where none of ours runs: a vault that somebody started by hand has no lock of ours.
-    async fn look_for_unmanaged(&self) -> Result<(), Event> {
+    async fn look_for_unmanaged(&self) -> Result<(), Box<Event>> {
         let (args, marker) = (self.spec.args.clone(), self.spec.place.marker.clone());
         let found = tokio::task::spawn_blocking(move || find_unmanaged(&args, &marker)).await;
         let reason = match found {
@@ -381,7 +373,7 @@ impl Starting {
             Ok(Err(error)) => format!("cannot look for vaults that somebody else started: {error}"),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
-        Err(Event::NotProvablyGone { build: self.build.clone(), lock_is_held: false, reason })
+        Err(Box::new(Event::NotProvablyGone { build: self.build.clone(), lock_is_held: false, reason }))
     }
 }
 

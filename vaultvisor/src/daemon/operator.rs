@@ -12,8 +12,9 @@ use url::Url;
 
 use super::{
     Shared,
-    executor::{fetch_into_store, release_urls},
+    executor::fetch_into_store,
     fleet::{Fleet, Reached},
+    places::release_urls,
 };
 use crate::{
     artifact::verify,
@@ -106,7 +107,7 @@ fn find_known(shared: &Shared, reached: &Reached, text: &str) -> Result<Build, S
         let named = known.into_iter().find(|build| build.checksum == checksum);
         return match named {
             Some(build) => Ok(build),
-            None if shared.store.contains(checksum) => Ok(Build { version: unnamed()?, checksum }),
+            None if shared.store.contains(checksum) => Ok(Build { version: unnamed()?, checksum, uri: None }),
             None => Err(format!(
                 "no file with the checksum {checksum} is in the store; name the file itself: vaultvisor override {} ./FILE",
                 vault.name
@@ -167,7 +168,7 @@ async fn read_file(path: &Path) -> Result<(Build, Url), String> {
         let checksum = verify::hash_to_end(&mut file).map_err(failed)?;
         let name = path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
         let version = Version::from_bytes(&name).or_else(|_| unnamed())?;
-        Ok(Build { version, checksum })
+        Ok(Build { version, checksum, uri: None })
     });
     let build = match hashing.await {
         Ok(build) => build?,

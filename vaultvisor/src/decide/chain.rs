@@ -40,10 +40,18 @@ impl Deciding<'_> {
                 None
             }
         };
-        self.state.pending = view.pending.as_ref().map(|pending| Pending {
-            build: Build { version: pending.version.clone(), checksum: pending.binary_checksum },
+        let pending = view.pending.as_ref().map(|pending| Pending {
+            build: Build {
+                version: pending.version.clone(),
+                checksum: pending.binary_checksum,
+                uri: pending.uri.clone(),
+            },
             spec_version: pending.spec_version,
         });
+        if pending != self.state.pending {
+            pending.iter().for_each(|pending| self.fetch_at_once(pending.build.checksum));
+            self.state.pending = pending;
+        }
         self.see_window(view.spec_version, best_spec_version);
         self.note_runtime(view.spec_version);
         statement_is_gone
@@ -97,6 +105,7 @@ impl Deciding<'_> {
             }
         }
         self.earn_retry(checksum, release.sequence);
+        self.fetch_at_once(checksum);
         let text = format!("the chain states release {build}");
         self.state.target = Some(release);
         self.note(Kind::Stated, old.as_ref(), Some(&build), text.clone());

@@ -61,6 +61,18 @@ impl Deciding<'_> {
         }
     }
 
+    /// A release is stated anew: who did that may just have published its file, or named another place for it.
+    pub(super) fn fetch_at_once(&mut self, checksum: Checksum) {
+        let now = self.now.moment;
+        for slot in SLOTS {
+            if let Fetch::Failed { checksum: failed, wait, .. } = self.slot(slot).0
+                && *failed == checksum
+            {
+                *wait = Wait::over(now);
+            }
+        }
+    }
+
     /// A file was there and could not be used: it does not count as stored until it is proved again.
     pub(super) fn distrust(&mut self, build: &Build) {
         let checksum = build.checksum;

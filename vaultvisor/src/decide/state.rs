@@ -9,7 +9,7 @@ pub use super::{
     phase::{Answer, Fetch, Left, Old, Phase, Probation, Reason, Running},
     time::{BootId, Moment, Wait},
 };
-use crate::release::{Checksum, GenesisHash, Release, Version};
+use crate::release::{Checksum, GenesisHash, Release, StatedUri, Version};
 
 /// A release as a process that can be run: what a switch goes from and to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,11 +18,15 @@ pub struct Build {
     pub version: Version,
     /// Its binary in the store.
     pub checksum: Checksum,
+    /// Where the chain said that the binary is, for records that say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<StatedUri>,
 }
 
 impl From<&Release> for Build {
     fn from(release: &Release) -> Self {
-        Self { version: release.version.clone(), checksum: release.binary_checksum }
+        let Release { version, binary_checksum, uri, .. } = release;
+        Self { version: version.clone(), checksum: *binary_checksum, uri: uri.clone() }
     }
 }
 

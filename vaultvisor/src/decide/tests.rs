@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     chain::{ChainView, FinalizedBlock, PendingRelease, records::RecordName},
-    release::{Checksum, GenesisHash, Release},
+    release::{Checksum, GenesisHash, Release, StatedUri},
 };
 
 const PROBATION: Duration = Duration::from_secs(60);

@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::*;
-use crate::{chain::FinalizedBlock, release::Version};
+use crate::{
+    chain::{FinalizedBlock, records::RecordName},
+    release::Version,
+};
 
 const HOME: GenesisHash = GenesisHash([1; 32]);
 const ELSEWHERE: GenesisHash = GenesisHash([2; 32]);
@@ -361,6 +364,43 @@ async fn one_read_takes_the_first_endpoint_that_answers_and_names_all_that_did_n
     let error = read_first(&script, &settings(&["a", "b"], Some(HOME))).await.expect_err("nobody left");
     let text = error.to_string();
     assert!(text.contains("endpoint a: cannot connect") && text.contains("endpoint b: "), "{text}");
+}
+
+/// A release of `ClientsInfo` whose checksum is that byte, and the values of both records with it.
+fn with_clients_info(head: Head, checksum: u8) -> Head {
+    let theirs = [&[0][..], &[checksum; 32]].concat();
+    Head { values: [head.values, vec![Some(theirs), None]].concat(), ..head }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_moves_to_vault_release_while_it_is_followed_and_never_back() {
+    let both = || SourceSettings {
+        records: Records::new(RecordName::ALL.to_vec()).expect("two"),
+        ..settings(&["a"], Some(HOME))
+    };
+    let before = with_clients_info(with_value(head(5, 0, "x"), None), 0xab);
+    let moved = with_clients_info(head(6, 1, "2.0.0"), 0xab);
+    let hidden = with_clients_info(with_value(head(7, 0, "x"), None), 0xab);
+    let steps = [before, moved, hidden];
+    for (seen, version_then, record, problem) in [
+        (1, "abababababab", RecordName::ClientsInfo, None),
+        (2, "2.0.0", RecordName::VaultRelease, None),
+        (3, "2.0.0", RecordName::VaultRelease, Some("states no release, but 2.0.0")),
+    ] {
+        let steps: Vec<Step> = steps[..seen].iter().cloned().map(Step::Head).collect();
+        let script = Script::default().connection("a", HOME, steps);
+        let status = after(secs(1), &script, both()).await;
+        assert_eq!(version(&status), Some(version_then));
+        assert_eq!(status.view.expect("a view").record, record);
+        let told = status.problem.unwrap_or_default();
+        assert!(problem.map_or(told.is_empty(), |problem| told.contains(problem)), "{told}");
+    }
+    // What was seen before a restart counts as well.
+    let mut settings = both();
+    settings.records.saw(RecordName::VaultRelease);
+    let script = Script::default().connection("a", HOME, [Step::Head(steps[2].clone())]);
+    let status = after(secs(1), &script, settings).await;
+    assert_eq!(status.view.expect("a view").current, None);
 }
 
 #[test]

@@ -5,11 +5,12 @@ use serde::Serialize;
 
 use super::{ChainArgs, Exit, Failure, Global, SHOW_DEADLINE, print, print_json};
 use crate::{
+    artifact::url::stated,
     chain::{
         ChainView, PendingRelease, read_once,
         records::{RecordName, Records, Stated},
     },
-    release::{Artifacts, Checksum, Release, Version},
+    release::{Artifacts, Checksum, Release, StatedUri, Version},
 };
 
 /// What `release show` takes.
@@ -39,6 +40,7 @@ pub(super) struct ReleaseJson<'a> {
     sequence: Option<u64>,
     version: &'a Version,
     checksum: Checksum,
+    uri: Option<&'a StatedUri>,
     artifacts: &'a Artifacts,
 }
 
@@ -46,6 +48,7 @@ pub(super) struct ReleaseJson<'a> {
 pub(super) struct PendingJson<'a> {
     version: &'a Version,
     checksum: Checksum,
+    uri: Option<&'a StatedUri>,
     artifacts: &'a Artifacts,
     spec_version: Option<u32>,
 }
@@ -63,6 +66,7 @@ impl<'a> From<&'a Release> for ReleaseJson<'a> {
             sequence: release.sequence,
             version: &release.version,
             checksum: release.binary_checksum,
+            uri: release.uri.as_ref(),
             artifacts: &release.artifacts,
         }
     }
@@ -73,6 +77,7 @@ impl<'a> From<&'a PendingRelease> for PendingJson<'a> {
         Self {
             version: &pending.version,
             checksum: pending.binary_checksum,
+            uri: pending.uri.as_ref(),
             artifacts: &pending.artifacts,
             spec_version: pending.spec_version,
         }
@@ -127,6 +132,7 @@ pub(super) fn shown(view: &ChainView, records: &Records) -> String {
             if let Some(sequence) = release.sequence {
                 lines += &format!("  sequence    {sequence}\n");
             }
+            lines += &shown_uri(release.uri.as_ref());
             lines += &shown_artifacts(&release.artifacts);
         }
         None => {
@@ -139,12 +145,21 @@ pub(super) fn shown(view: &ChainView, records: &Records) -> String {
     }
     if let Some(pending) = &view.pending {
         lines += &format!("pending       {}\n  checksum    {}\n", pending.version, pending.binary_checksum);
+        lines += &shown_uri(pending.uri.as_ref());
         lines += &shown_artifacts(&pending.artifacts);
         if let Some(spec_version) = pending.spec_version {
             lines += &format!("  waits for   {}\n", waits_for(spec_version, view.spec_version));
         }
     }
     lines
+}
+
+/// Anybody's text, so escaped; and whether anything is fetched from there.
+fn shown_uri(uri: Option<&StatedUri>) -> String {
+    let Some(uri) = uri else { return String::new() };
+    let remark =
+        if stated(uri).is_ok() { "" } else { "  (not allowed: release URLs of the configuration are used)" };
+    format!("  uri         {}{remark}\n", uri.as_str().escape_default())
 }
 
 fn shown_artifacts(artifacts: &Artifacts) -> String {

@@ -7,7 +7,7 @@ use clap::Parser;
 use super::*;
 use crate::{
     chain::{ChainView, FinalizedBlock, PendingRelease, records::RecordName},
-    release::{GenesisHash, Release},
+    release::{GenesisHash, Release, StatedUri},
 };
 
 #[derive(Debug, Parser)]
@@ -201,4 +201,29 @@ fn show_tells_everything_and_says_when_there_is_nothing() {
     view.spec_version = 101;
     let text = show::shown(&view, &Records::default());
     assert!(text.contains("waits for   the next block"), "{text}");
+}
+
+#[test]
+fn show_tells_the_client_and_the_place_and_escapes_what_a_chain_says() {
+    let current = Release {
+        sequence: None,
+        version: "111111111111".parse().expect("a version"),
+        binary_checksum: Checksum([0x11; 32]),
+        uri: StatedUri::from_bytes(b"file:///\x1b[2J"),
+        artifacts: Artifacts::new(),
+    };
+    let view = ChainView {
+        source: "ws://a".to_owned(),
+        genesis: GenesisHash([1; 32]),
+        finalized: FinalizedBlock { number: 77, hash: [2; 32] },
+        spec_version: 100,
+        record: RecordName::ClientsInfo,
+        current: Some(current),
+        pending: None,
+    };
+    let text = show::shown(&view, &Records::default());
+    for expected in ["clients-info (client vault)", r"file:///\u{1b}[2J  (not allowed", SUM] {
+        assert!(text.contains(expected), "{expected} is missing in\n{text}");
+    }
+    assert!(!text.contains("sequence") && !text.contains('\u{1b}'), "{text}");
 }

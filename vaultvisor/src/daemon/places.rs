@@ -1,0 +1,94 @@
+//! Where a release's binary is: what the chain says and what the operator configured, in the order to try.
+
+use url::Url;
+
+use crate::{
+    artifact::url::{Filling, stated},
+    config::Network,
+    decide::state::Build,
+    error_chain::Chained,
+};
+
+/// Where a release's binary is published: where the chain says, then the configured places.
+///
+/// A place that the chain may not name is reported and costs nothing, as long as there is another.
+pub(super) fn release_urls(network: &Network, build: &Build) -> Result<Vec<Url>, String> {
+    let mut urls = Vec::new();
+    match build.uri.as_ref().map(stated).transpose() {
+        Ok(stated) => urls.extend(stated),
+        Err(refusal) if network.release_urls.is_empty() => return Err(Chained(&refusal).to_string()),
+        Err(refusal) => tracing::warn!(
+            network = network.name,
+            "release {build}: {}; the configured release URLs are used",
+            Chained(&refusal)
+        ),
+    }
+    let filling = Filling { version: &build.version, network: &network.name, checksum: build.checksum };
+    for template in &network.release_urls {
+        let url = template.fill(filling).map_err(|error| Chained(&error).to_string())?;
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    if urls.is_empty() {
+        return Err(format!(
+            "the chain does not say where release {build} is, and networks.{}.release_urls names no place either",
+            network.name
+        ));
+    }
+    Ok(urls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        chain::records::Records,
+        release::{Checksum, StatedUri},
+    };
+
+    const MIRRORS: [&str; 2] = ["https://a/{version}/{network}", "https://b/{checksum}"];
+
+    fn network(urls: &[&str]) -> Network {
+        Network {
+            name: "kintsugi".to_owned(),
+            endpoints: Vec::new(),
+            genesis: None,
+            records: Records::default(),
+            release_urls: urls.iter().map(|url| url.parse().expect("a template")).collect(),
+        }
+    }
+
+    fn places(uri: &str, mirrors: &[&str]) -> Result<Vec<String>, String> {
+        let build = Build {
+            version: "1.0".parse().expect("a version"),
+            checksum: Checksum([0xab; 32]),
+            uri: StatedUri::from_bytes(uri.as_bytes()),
+        };
+        let urls = release_urls(&network(mirrors), &build)?;
+        Ok(urls.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn what_the_chain_names_comes_first_and_the_configured_mirrors_after_it() {
+        let [a, b] = ["https://a/1.0/kintsugi".to_owned(), format!("https://b/{}", "ab".repeat(32))];
+        assert_eq!(places("", &MIRRORS), Ok(vec![a.clone(), b.clone()]));
+        let uri = "https://c/download/1.0/vault";
+        assert_eq!(places(uri, &MIRRORS), Ok(vec![uri.to_owned(), a.clone(), b.clone()]));
+        assert_eq!(places(uri, &[]), Ok(vec![uri.to_owned()]));
+        assert_eq!(places(&b, &MIRRORS), Ok(vec![b, a]), "each once");
+    }
+
+    #[test]
+    fn what_a_chain_may_not_name_is_passed_over_for_the_mirrors() {
+        for uri in ["file:///etc/shadow", "http://example.org/v", "no place"] {
+            assert_eq!(places(uri, &MIRRORS).expect("mirrors").len(), 2, "{uri}");
+            assert!(places(uri, &[]).expect_err("nothing left").contains("not allowed"), "{uri}");
+        }
+    }
+
+    #[test]
+    fn without_any_place_the_refusal_names_the_key() {
+        assert!(places("", &[]).expect_err("nowhere").contains("networks.kintsugi.release_urls"));
+    }
+}
