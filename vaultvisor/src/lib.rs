@@ -52,6 +52,7 @@ pub mod decide;
 pub mod error_chain;
 pub mod history;
 pub mod journal;
+pub mod migrate;
 pub mod process;
 pub mod release;
 pub mod status;

@@ -1,0 +1,127 @@
+//! The args-migration: what it is told, what is taken from it, and T27.
+
+use super::*;
+use std::os::unix::fs::PermissionsExt;
+
+struct Program {
+    folder: tempfile::TempDir,
+}
+
+impl Program {
+    fn new(script: &str) -> Self {
+        let program = Self { folder: tempfile::tempdir().expect("folder") };
+        fs::write(program.path(), script).expect("written");
+        fs::set_permissions(program.path(), fs::Permissions::from_mode(0o555)).expect("mode");
+        program
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("vault")
+    }
+
+    async fn run(&self, limit: Duration) -> Result<Vec<String>, ArgsError> {
+        let (from, to) = ("1.0".parse().expect("version"), "2.0".parse().expect("version"));
+        let args = ["--old".to_owned(), "ü \"\n".to_owned()];
+        run(&self.path(), &Input { network: "dev", from_version: &from, to_version: &to, args: &args }, limit)
+            .await
+    }
+
+    async fn refused(&self) -> String {
+        let error = self.run(Duration::from_secs(60)).await.expect_err("refused");
+        assert!(error.is_of_the_release(), "{error:?}");
+        error.to_string()
+    }
+}
+
+#[tokio::test]
+async fn it_is_told_who_it_is_for_and_what_it_prints_are_the_arguments() {
+    let program = Program::new(
+        "#!/bin/sh\nread -r line\nprintf '%s' \"$line\" >\"$(dirname \"$0\")/told\"\nprintf '[\"--new\", \"\\\\u0061\"]\\n'\n",
+    );
+    assert_eq!(program.run(Duration::from_secs(60)).await.expect("new ones"), ["--new", "a"]);
+    let told = fs::read(program.folder.path().join("told")).expect("told");
+    let told: serde_json::Value = serde_json::from_slice(&told).expect("JSON");
+    let expected = serde_json::json!({
+        "network": "dev", "from_version": "1.0", "to_version": "2.0", "args": ["--old", "ü \"\n"],
+    });
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn t27_one_that_fails_says_how_and_why() {
+    let said = Program::new("#!/bin/sh\necho 'no such key' >&2\necho '[]'\nexit 3\n").refused().await;
+    assert!(said.contains("exit status: 3") && said.contains("no such key"), "{said}");
+    let said = Program::new("#!/bin/sh\nkill -9 $$\n").refused().await;
+    assert!(said.contains("signal: 9"), "{said}");
+    let said = Program::new("#!/nowhere\n").refused().await;
+    assert!(said.contains("cannot be executed"), "{said}");
+}
+
+#[tokio::test]
+async fn t27_one_that_hangs_is_killed_with_all_that_it_started() {
+    let program = Program::new("#!/bin/sh\necho $$ >\"$(dirname \"$0\")/pid\"\nsleep 1000 &\nsleep 1000\n");
+    // Long enough that it has written its number.
+    let limit = Duration::from_secs(2);
+    let hung = program.run(limit).await.expect_err("it hangs");
+    assert!(matches!(hung, ArgsError::TimedOut { .. }) && hung.is_of_the_release(), "{hung:?}");
+    let group = fs::read_to_string(program.folder.path().join("pid")).expect("it ran");
+    let group = Pid::from_raw(group.trim().parse().expect("a number")).expect("a pid");
+    for _ in 0..1000 {
+        if rustix::process::test_kill_process_group(group).is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("something of it lives");
+}
+
+#[tokio::test]
+async fn t27_garbage_is_refused_and_says_what_it_is() {
+    for (printed, found) in [
+        ("", "nothing"),
+        ("--new", "something else"),
+        ("{}", "something else"),
+        ("[1]", "something else"),
+        ("[\"a\"", "something else"),
+        ("[\"a\"] [\"b\"]", "something else"),
+        ("[\"\\\\u0000\"]", "NUL"),
+    ] {
+        let said = Program::new(&format!("#!/bin/sh\nprintf -- '{printed}'\n")).refused().await;
+        assert!(said.contains(found), "{printed:?}: {said}");
+    }
+    let endless = Program::new("#!/bin/sh\nexec yes\n").refused().await;
+    assert!(endless.contains("bytes"), "{endless}");
+    let many =
+        Program::new("#!/bin/sh\nprintf '[\"\"'; yes ',\"\"' | head -n 5000; printf ']'\n").refused().await;
+    assert!(many.contains("5001 arguments"), "{many}");
+}
+
+#[tokio::test]
+async fn it_sees_nothing_of_our_environment_that_it_should_not() {
+    let program = Program::new("#!/bin/sh\nenv | cut -d= -f1 | sort >\"$(dirname \"$0\")/env\"\necho '[]'\n");
+    program.run(Duration::from_secs(60)).await.expect("nothing");
+    let seen = fs::read_to_string(program.folder.path().join("env")).expect("written");
+    for name in seen.lines().filter(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name)) {
+        assert!(PASSED_ON.contains(&name), "{name} was passed on");
+    }
+}
+
+#[test]
+fn a_revision_is_never_overwritten_and_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().expect("folder");
+    let revisions = Revisions::new(folder.path());
+    let (first, second) = (vec!["--a".to_owned(), "ü\n".to_owned()], vec![]);
+    assert_eq!(revisions.newest().expect("none"), 0);
+    assert_eq!(revisions.store(&first).expect("stored"), 1);
+    assert_eq!(revisions.store(&first).expect("the same"), 1);
+    fs::write(folder.path().join("args/.new"), "left by a crash").expect("written");
+    assert_eq!(revisions.store(&second).expect("stored"), 2);
+    assert_eq!(revisions.store(&first).expect("stored"), 3);
+    assert_eq!(revisions.load(1).expect("there"), first);
+    assert_eq!(revisions.load(2).expect("there"), second);
+    fs::remove_file(revisions.path(1)).expect("removed");
+    assert!(revisions.load(1).expect_err("gone").to_string().contains("1.json"));
+    assert_eq!(revisions.store(&second).expect("stored"), 4, "a number is not used again");
+    fs::write(folder.path().join("args/7.json"), "{}").expect("written");
+    assert!(revisions.load(7).is_err());
+}
