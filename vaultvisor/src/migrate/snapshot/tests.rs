@@ -340,6 +340,7 @@ fn snapshots_are_numbered_recorded_and_removed() {
     let build = |version: &str| Build {
         version: version.parse().expect("version"),
         checksum: crate::release::Checksum([1; 32]),
+        uri: None,
     };
     assert_eq!(snapshots.ids().expect("none"), Vec::<u64>::new());
     let first = snapshots.begin(None, &build("1.0"), 7).expect("begun");
