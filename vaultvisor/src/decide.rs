@@ -114,7 +114,8 @@ pub fn wake_at(state: &State, decided_at: Moment) -> Option<Moment> {
         .filter(|chosen| Some(chosen.checksum) != state.current_checksum())
         .and_then(|chosen| state.rejection_of(chosen.checksum))
         .map(|rejection| rejection.wait.until);
-    [process, retry(&state.fetch), retry(&state.pending_fetch), startup, rejection]
+    let window = state.upgrade.as_ref().filter(|_| state.upgrade_window).map(|upgrade| upgrade.excuses.until);
+    [process, window, retry(&state.fetch), retry(&state.pending_fetch), startup, rejection]
         .into_iter()
         .flatten()
         .filter(|moment| *moment > decided_at)

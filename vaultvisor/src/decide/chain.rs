@@ -52,7 +52,7 @@ impl Deciding<'_> {
             pending.iter().for_each(|pending| self.fetch_at_once(pending.build.checksum));
             self.state.pending = pending;
         }
-        self.see_window(view.spec_version, best_spec_version);
+        self.see_upgrade(view.spec_version, best_spec_version);
         self.note_runtime(view.spec_version);
         statement_is_gone
     }

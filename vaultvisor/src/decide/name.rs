@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     phase::{Fetch, Left, Old, Phase, Reason},
-    state::State,
+    state::{State, Upgrade},
     time::Wait,
 };
 
@@ -113,9 +113,10 @@ impl State {
         match &self.process {
             Phase::Waiting => self.why_waiting(at),
             Phase::Starting { build, wait, .. } if self.upgrade_window => format!(
-                "starting {} again at {}: a runtime upgrade is under way, in which an exit is no crash",
+                "starting {} again at {}: a runtime upgrade is under way, in which an exit is no crash{}",
                 build.version,
-                at(*wait)
+                at(*wait),
+                self.end_of_window(at)
             ),
             Phase::Starting { build, wait, attempt } => format!(
                 "starting {} again at {}, after {attempt} starts that did not last",
@@ -136,8 +137,9 @@ impl State {
             }
             Phase::Running { probation: Some(probation), process, .. } => match probation.left {
                 Left::Paused { .. } => format!(
-                    "{} is on probation, which stands still during the runtime upgrade",
-                    process.build.version
+                    "{} is on probation, which stands still during the runtime upgrade{}",
+                    process.build.version,
+                    self.end_of_window(at)
                 ),
                 Left::Until(wait) if probation.extended => format!(
                     "{} lives but has not answered its health URL, which is waited for until {}",
@@ -167,6 +169,11 @@ impl State {
             }
             Phase::Blocked { reason, wait, .. } => format!("{reason}; tried again at {}", at(*wait)),
         }
+    }
+
+    fn end_of_window(&self, at: &dyn Fn(Wait) -> String) -> String {
+        let end = |upgrade: &Upgrade| format!(", until {} at the latest", at(upgrade.excuses));
+        self.upgrade.as_ref().map_or_else(String::new, end)
     }
 
     fn why_waiting(&self, at: &dyn Fn(Wait) -> String) -> String {

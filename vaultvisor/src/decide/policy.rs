@@ -48,6 +48,13 @@ pub const REJECTION_RETRIES: [Duration; 5] = [
 /// Rule 2: the next block may be the one that ends a runtime upgrade, and a start that fails at once costs little.
 pub const WINDOW_RETRY: Duration = Duration::from_secs(10);
 
+/// Rule 2: how long one runtime upgrade excuses exits. The promotion comes with the first block of the new runtime, and
+/// blocks become final within a minute or two, so an hour outlasts all but the worst stalls of finality. But it must end:
+/// a release that is never promoted would keep every later release on probation for ever, and nothing would replace one
+/// that cannot run. Who is still refused after it loses little: what proved itself is started again all the same, more
+/// slowly, and the promoted release at once.
+pub const WINDOW_LIMIT: Duration = Duration::from_secs(60 * 60);
+
 /// Rule 4: how much longer a release may take to answer its health URL than to stay alive is as long again,
 /// because a client that first catches up with its chain answers late, but at least this, because an
 /// operator with a short probation did not mean to forbid that.

@@ -62,6 +62,9 @@ impl Deciding<'_> {
         for rejection in &mut self.state.rejected {
             rejection.wait = rejection.wait.recovered(now, same_boot);
         }
+        if let Some(upgrade) = &mut self.state.upgrade {
+            upgrade.excuses = upgrade.excuses.recovered(now, same_boot);
+        }
     }
 
     /// The store says what is there; a release that proved itself is fetched again when it has gone.

@@ -92,6 +92,15 @@ pub struct Seen {
     pub spec_version: u32,
 }
 
+/// A runtime upgrade that is under way (rule 2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// The runtime version that it leads to, which tells it from the next one.
+    pub to: u32,
+    /// For how long it excuses exits.
+    pub excuses: Wait,
+}
+
 /// How often the machine went down while a release was on probation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialReboots {
@@ -161,7 +170,10 @@ pub struct State {
     pub pending: Option<Pending>,
     /// Where the target was seen.
     pub seen: Option<Seen>,
-    /// Whether a runtime upgrade is under way: an exit of the vault is no crash then.
+    /// The runtime upgrade that is under way, also when it has been for too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<Upgrade>,
+    /// Whether it excuses exits: an exit of the vault is no crash then.
     pub upgrade_window: bool,
     /// What an operator chose in the target's place, until the chain's next statement.
     pub override_build: Option<Build>,

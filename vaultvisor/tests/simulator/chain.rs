@@ -100,9 +100,10 @@ impl Chain {
 
     pub(crate) fn end_faults(&mut self, rng: &mut Rng) {
         self.reachable = true;
-        self.pending = None;
         self.old = None;
         self.spec_version = self.best_spec_version;
+        // Now and then one stays that the chain never promotes.
+        self.pending = rng.chance(0.2).then(|| (Self::release(rng.below(RELEASES)), self.spec_version));
         // Half of the time what it states already is good enough.
         let is_good = |release: &Release| Quality::of(release.binary_checksum) == Quality::Good;
         if !self.current.as_ref().is_some_and(is_good) || rng.chance(0.5) {

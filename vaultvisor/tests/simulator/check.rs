@@ -206,6 +206,22 @@ impl Life {
         Ok(())
     }
 
+    /// Rule 2: no upgrade excuses exits for ever.
+    fn check_window(&mut self) -> Outcome {
+        let Some(daemon) = &self.daemon else { return Ok(()) };
+        let state = &daemon.recorded.state;
+        let Some(upgrade) = state.upgrade.as_ref().filter(|_| state.upgrade_window) else { return Ok(()) };
+        let (of, until) = ((self.incarnation, upgrade.to), upgrade.excuses.until);
+        match self.excused_until.filter(|(known, _)| *known == of) {
+            Some((_, known)) if until > known => return Err("an upgrade excuses exits for longer".into()),
+            _ => self.excused_until = Some((of, until)),
+        }
+        if !state.shutting_down && self.machine.now().moment > until {
+            return Err("an upgrade excuses exits although its time is over".into());
+        }
+        Ok(())
+    }
+
     /// A release is kept only while its process lives, and after its whole probation.
     fn judge_commit(&mut self, before: &State, next: &State) -> Outcome {
         let checksum = |state: &State| state.last_known_good.as_ref().map(|good| good.build.checksum);
@@ -240,6 +256,7 @@ impl Life {
     pub(crate) fn check(&mut self) -> Outcome {
         self.check_journal()?;
         self.check_always_one()?;
+        self.check_window()?;
         let Some(daemon) = &self.daemon else { return Ok(()) };
         let state = &daemon.recorded.state;
         let incarnation = self.incarnation;

@@ -19,7 +19,7 @@ mod rng;
 
 use std::{collections::VecDeque, fmt::Write};
 
-use vaultvisor::decide::{Command, Event, Policy, state::Name};
+use vaultvisor::decide::{Command, Event, Moment, Policy, state::Name};
 
 use self::{
     chain::Chain,
@@ -115,6 +115,8 @@ struct Life {
     ticks_at: (u64, u32),
     /// Since when nothing runs although something could.
     idle_since: Option<u64>,
+    /// Until when this daemon lets the upgrade to this runtime version excuse exits.
+    excused_until: Option<((u32, u32), Moment)>,
 }
 
 type Outcome = Result<(), String>;
@@ -145,6 +147,7 @@ impl Life {
             coverage: Coverage::default(),
             ticks_at: (0, 0),
             idle_since: None,
+            excused_until: None,
         };
         life.plan(0, Item::StartDaemon);
         life.plan(10, Item::Block);

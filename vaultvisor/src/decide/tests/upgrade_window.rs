@@ -89,7 +89,6 @@ fn rule_2_probation_stands_still_in_the_window_and_nothing_is_rejected() {
     driver.pending = Some((three(), 2));
     driver.spec_version = 2;
     assert_eq!(driver.chain(&two()), [fetch(&three())]);
-    assert_eq!(wake_at(&driver.state, driver.now.moment), None);
     driver.pass(Duration::from_secs(1000));
     driver.step(Event::Tick);
     assert_eq!(driver.state.name(), Name::Probation);
@@ -107,4 +106,71 @@ fn rule_2_probation_stands_still_in_the_window_and_nothing_is_rejected() {
     driver.tick();
     driver.started(&two());
     assert_eq!(driver.state.name(), Name::Probation);
+}
+
+#[test]
+fn rule_2_a_release_that_is_never_promoted_does_not_excuse_exits_for_ever() {
+    let mut driver = Driver::on_trial(&one(), &two());
+    driver.pass(Duration::from_secs(40));
+    driver.pending = Some((three(), 2));
+    driver.spec_version = 2;
+    let began = driver.now.moment;
+    driver.chain(&two());
+    assert_eq!(wake_at(&driver.state, began), Some(began.after(WINDOW_LIMIT)));
+    driver.step(Event::FetchFailed { checksum: three().binary_checksum, reason: "404".into() });
+    // Blocks come, and change nothing.
+    driver.pass(Duration::from_secs(30 * 60));
+    driver.chain(&two());
+    assert!(
+        driver
+            .state
+            .why(None, &|wait| wait.until.0.to_string())
+            .contains(&began.after(WINDOW_LIMIT).0.to_string())
+    );
+    driver.pass(Duration::from_secs(30 * 60));
+    driver.step(Event::Tick);
+    assert!(!driver.state.upgrade_window);
+    assert!(driver.reported(Severity::Warn, "counts again"));
+    assert_eq!(driver.noted().iter().filter(|kind| **kind == Kind::Window).count(), 2);
+    // What fails now gives way to what proved itself.
+    assert_eq!(driver.ended(), [start(&one())]);
+    assert_eq!(driver.state.rejected.len(), 1);
+
+    // The next upgrade is another one.
+    driver.started(&one());
+    driver.pending = Some((three(), 3));
+    driver.spec_version = 3;
+    driver.chain(&two());
+    assert!(driver.state.upgrade_window);
+}
+
+#[test]
+fn rule_2_probation_goes_on_when_an_upgrade_has_taken_too_long() {
+    let mut driver = Driver::on_trial(&one(), &two());
+    driver.pass(Duration::from_secs(40));
+    driver.pending = Some((three(), 1));
+    driver.chain(&two());
+    driver.fetched(&three());
+    assert_eq!(driver.tick(), [], "an hour later");
+    let (_, waited) = driver.tick_until_action();
+    assert_eq!((driver.state.name(), waited), (Name::Running, Duration::from_secs(20)));
+}
+
+#[test]
+fn rule_2_a_restarted_vaultvisor_gives_an_upgrade_no_more_time() {
+    let mut driver = Driver::with_pending(2);
+    driver.fetched(&two());
+    driver.spec_version = 2;
+    driver.chain(&one());
+    let end = driver.now.moment.after(WINDOW_LIMIT);
+    driver.pass(Duration::from_secs(30 * 60));
+    let (pid, since) = (driver.next_pid, driver.now.moment);
+    driver.recover(&all(), 1, Observed::Runs { build: Build::from(&one()), pid, since });
+    driver.chain(&one());
+    assert_eq!(driver.state.upgrade.as_ref().map(|upgrade| upgrade.excuses.until), Some(end));
+    driver.pass(Duration::from_secs(30 * 60));
+    driver.step(Event::Tick);
+    driver.ended();
+    assert_eq!(driver.state.name(), Name::Starting);
+    assert!(driver.problem().contains("exit code 1"), "it counts: {}", driver.problem());
 }
