@@ -30,7 +30,9 @@ fn a_small_file_gets_the_documented_defaults() {
     assert_eq!(vault.account.as_str(), "v");
     assert_eq!(vault.args, ["--a", "b c"]);
     assert_eq!(vault.stop, Stop { signal: StopSignal::Int, grace: DEFAULT_GRACE });
-    assert_eq!(vault.probation, Probation { length: DEFAULT_PROBATION, health_url: None });
+    let health_extension = Duration::from_secs(60);
+    let probation = Probation { length: DEFAULT_PROBATION, health_url: None, health_extension };
+    assert_eq!(vault.probation, probation);
     assert_eq!(vault.logs, Logs::File { max_bytes: DEFAULT_LOG_MAX_BYTES, keep: DEFAULT_LOG_KEEP });
     assert_eq!(vault.retries, [60, 300, 900, 3600, 21_600].map(Duration::from_secs));
     assert_eq!((vault.keep_releases, settings.startup_chain_wait.as_secs()), (0, 10));
@@ -105,15 +107,26 @@ fn a_vaults_own_endpoints_are_united_with_its_networks() {
 }
 
 #[test]
+fn a_late_answer_is_waited_for_as_long_as_a_probation_but_at_least_a_minute() {
+    for (secs, expected) in [(5, 60), (60, 60), (600, 600)] {
+        let probation = format!(r#"{{"secs": {secs}, "health_url": "https://example.org"}}"#);
+        let vault = format!(r#"{{"network": "dev", "args": [], "probation": {probation}}}"#);
+        let settings = read(&dev(&vault)).expect("valid");
+        assert_eq!(settings.vaults["v"].probation.health_extension, Duration::from_secs(expected));
+    }
+}
+
+#[test]
 fn every_key_of_a_vault_has_its_effect() {
     let vault = r#"{"network": "dev", "args": [],
-        "probation": {"secs": 5, "health_url": "http://127.0.0.1:9615/metrics"},
+        "probation": {"secs": 5, "health_url": "http://127.0.0.1:9615/metrics", "health_secs": 30},
         "stop": {"signal": "SIGTERM", "grace_secs": 7}, "retry_secs": [1, 2],
         "logs": "file", "log_max_bytes": 65536, "log_keep": 0, "keep_releases": 3}"#;
     let settings = read(&dev(vault)).expect("valid");
     let vault = &settings.vaults["v"];
     let health_url = vault.probation.health_url.as_ref().expect("there").to_string();
     assert_eq!((vault.probation.length.as_secs(), health_url.as_str()), (5, "http://127.0.0.1:9615/metrics"));
+    assert_eq!(vault.probation.health_extension, Duration::from_secs(30));
     assert_eq!(vault.stop, Stop { signal: StopSignal::Term, grace: Duration::from_secs(7) });
     assert_eq!(vault.retries, [1, 2].map(Duration::from_secs));
     assert_eq!(vault.logs, Logs::File { max_bytes: 65_536, keep: 0 });
@@ -158,6 +171,8 @@ fn values_that_have_no_effect_or_no_meaning_are_refused() {
         (r#""retry_secs": [0]"#, "vaults.v.retry_secs[0]:"),
         (r#""probation": {"health_url": "http://example.org/"}"#, "vaults.v.probation.health_url:"),
         (r#""probation": {"health_url": "file:///x"}"#, "vaults.v.probation.health_url:"),
+        (r#""probation": {"health_secs": 30}"#, "vaults.v.probation.health_secs:"),
+        (r#""probation": {"health_url": "https://h/", "health_secs": 9}"#, "vaults.v.probation.health_secs:"),
         (r#""probation": {"health_url": "https://me:secret@h/"}"#, "vaults.v.probation.health_url:"),
     ] {
         let problems = read(&dev(&format!(r#"{{"network": "dev", "args": [], {key}}}"#))).expect_err(key);

@@ -24,6 +24,8 @@ pub const DEFAULT_LOG_MAX_BYTES: u64 = 16 * 1024 * 1024;
 pub const DEFAULT_LOG_KEEP: u32 = 4;
 /// Nothing that an operator means is longer than a day.
 const MAX_SECS: u64 = 86_400;
+/// A health URL is asked every 5 s, with 4 s for an answer: with less than this a vault could be judged by one question.
+const LEAST_HEALTH_SECS: u64 = 10;
 /// A file that is rotated more often than this holds nothing that can be read in one piece.
 const LOG_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=64 * 1024 * 1024 * 1024;
 /// A schedule longer than this is a mistake.
@@ -71,6 +73,8 @@ pub struct Probation {
     pub length: Duration,
     /// What must answer 2xx, if anything.
     pub health_url: Option<HealthUrl>,
+    /// How much longer than `length` that may take to answer for the first time.
+    pub health_extension: Duration,
 }
 
 /// Where a vault says that it is well: `http` on this machine, or `https`.
@@ -144,7 +148,7 @@ pub(super) const KEYS: Keys = Keys {
     later: &["data_dir", "restore_after_live", "probe_args"],
 };
 pub(super) const STOP_KEYS: Keys = Keys { known: &["signal", "grace_secs"], later: &[] };
-pub(super) const PROBATION_KEYS: Keys = Keys { known: &["secs", "health_url"], later: &[] };
+pub(super) const PROBATION_KEYS: Keys = Keys { known: &["secs", "health_url", "health_secs"], later: &[] };
 
 /// All vaults; `networks` gets the endpoints that they bring.
 pub(super) fn read_all(
@@ -326,13 +330,20 @@ fn read_stop(reader: &mut Reader, fields: &Fields<'_>) -> Stop {
 }
 
 fn read_probation(reader: &mut Reader, fields: &Fields<'_>) -> Probation {
-    let mut probation = Probation { length: DEFAULT_PROBATION, health_url: None };
+    let (mut length, mut health_url, mut health_extension) = (DEFAULT_PROBATION, None, None);
     if let Some(node) = fields.get("probation") {
         let fields = reader.fields(node, &PROBATION_KEYS);
-        probation.length = read_secs(reader, &fields, "secs", 0, DEFAULT_PROBATION);
-        probation.health_url = fields.get("health_url").and_then(|node| reader.parsed(node));
+        length = read_secs(reader, &fields, "secs", 0, DEFAULT_PROBATION);
+        health_url = fields.get("health_url").and_then(|node| reader.parsed(node));
+        if let Some(node) = fields.get("health_secs") {
+            health_extension = reader.number(node, LEAST_HEALTH_SECS..=MAX_SECS).map(Duration::from_secs);
+            if fields.get("health_url").is_none() {
+                reader.problem(&node.path, "has no effect without health_url; remove it");
+            }
+        }
     }
-    probation
+    let health_extension = health_extension.unwrap_or(length.max(policy::HEALTH_EXTENSION_LEAST));
+    Probation { length, health_url, health_extension }
 }
 
 fn read_retries(reader: &mut Reader, fields: &Fields<'_>) -> Vec<Duration> {

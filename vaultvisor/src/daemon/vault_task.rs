@@ -325,6 +325,7 @@ fn policy(configured: &Configured) -> Policy {
     Policy {
         probation: vault.probation.length,
         health: vault.probation.health_url.is_some(),
+        health_extension: vault.probation.health_extension,
         rejection_retries: vault.retries.clone(),
         startup_chain_wait: configured.startup_chain_wait,
         keep_releases: vault.keep_releases as usize,

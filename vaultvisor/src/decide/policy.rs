@@ -9,6 +9,8 @@ pub struct Policy {
     pub probation: Duration,
     /// Whether its health URL must answer too (rule 4).
     pub health: bool,
+    /// How much longer than staying alive the answer may take (rule 4).
+    pub health_extension: Duration,
     /// The waits before a rejected release is tried again; the last one is used again and again (rule 5).
     pub rejection_retries: Vec<Duration>,
     /// How long a start of vaultvisor waits for the chain (rule 7).
@@ -24,6 +26,7 @@ impl Default for Policy {
         Self {
             probation: Duration::from_secs(60),
             health: false,
+            health_extension: HEALTH_EXTENSION_LEAST,
             rejection_retries: REJECTION_RETRIES.to_vec(),
             startup_chain_wait: STARTUP_CHAIN_WAIT,
             keep_releases: 0,
@@ -55,9 +58,9 @@ pub const WINDOW_RETRY: Duration = Duration::from_secs(10);
 /// slowly, and the promoted release at once.
 pub const WINDOW_LIMIT: Duration = Duration::from_secs(60 * 60);
 
-/// Rule 4: how much longer a release may take to answer its health URL than to stay alive is as long again,
-/// because a client that first catches up with its chain answers late, but at least this, because an
-/// operator with a short probation did not mean to forbid that.
+/// Rule 4: how much longer a release may take to answer its health URL than to stay alive is, unless the operator says
+/// otherwise, as long again, because a client that first catches up with its chain answers late, but at least this,
+/// because an operator with a short probation did not mean to forbid that.
 pub const HEALTH_EXTENSION_LEAST: Duration = Duration::from_secs(60);
 /// Rule 4: a machine goes down for many reasons; three times under one release that has not proved itself is no
 /// accident any more.
@@ -101,11 +104,6 @@ impl Policy {
         let retries = &self.rejection_retries;
         let wait = retries.get(index).or(retries.last()).copied().unwrap_or(REJECTION_RETRIES[4]);
         self.jittered(wait, attempts)
-    }
-
-    /// How much longer than its probation a release may take to answer its health URL.
-    pub(super) fn health_extension(&self) -> Duration {
-        self.probation.max(HEALTH_EXTENSION_LEAST)
     }
 
     /// Deterministic, because `decide` is pure: spread by the vault's seed and the attempt.

@@ -24,7 +24,7 @@ impl Deciding<'_> {
         probation: Option<Probation>,
         reason: Reason,
     ) -> Option<Probation> {
-        let again = Left::Until(Wait::start(self.now.moment, self.policy.health_extension()));
+        let again = Left::Until(Wait::start(self.now.moment, self.policy.health_extension));
         match reason {
             Reason::Failed => probation.map(|probation| Probation { left: again, ..probation }),
             Reason::Release | Reason::Restart => probation,
@@ -55,12 +55,12 @@ impl Deciding<'_> {
         if !wait.is_over(now) {
             return;
         }
-        probation.left = Left::Until(Wait::start(now, self.policy.health_extension()));
+        probation.left = Left::Until(Wait::start(now, self.policy.health_extension));
         if !std::mem::replace(&mut probation.extended, true) {
             let text = format!(
                 "release {} lives but has not answered its health URL, which is waited for {} s more",
                 process.build,
-                self.policy.health_extension().as_secs()
+                self.policy.health_extension.as_secs()
             );
             return self.report(Severity::Warn, text);
         }

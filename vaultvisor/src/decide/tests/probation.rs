@@ -113,7 +113,7 @@ fn rule_4_a_late_answer_is_waited_for_as_long_again() {
     driver.health(false);
     assert_eq!(driver.tick(), []);
     assert!(driver.reported(Severity::Warn, "has not answered its health URL"));
-    driver.pass(Duration::from_secs(59));
+    driver.pass(driver.policy.health_extension - Duration::from_secs(1));
     driver.health(false);
     assert_eq!(driver.state.name(), Name::Probation);
     assert_eq!(driver.health(true), [Action::Prune { keep: vec![two().binary_checksum] }]);
@@ -123,12 +123,14 @@ fn rule_4_a_late_answer_is_waited_for_as_long_again() {
 fn rule_4_a_release_that_never_answers_its_health_url_failed() {
     let mut driver = Driver::running(&one());
     driver.policy.health = true;
+    driver.policy.health_extension = Duration::from_secs(30);
     driver.chain(&two());
     driver.fetched(&two());
     driver.switched(&two());
     driver.health(false);
     driver.tick();
-    assert_eq!(driver.tick(), [switch_to(&one())]);
+    let (actions, waited) = driver.tick_until_action();
+    assert_eq!((actions, waited), (vec![switch_to(&one())], Duration::from_secs(30)));
     assert_eq!(driver.state.name(), Name::RollingBack);
     assert!(driver.state.rejected[0].reason.contains("503"), "{}", driver.state.rejected[0].reason);
     driver.switched(&one());
