@@ -103,18 +103,21 @@ impl Executor {
         };
         let unknown = |reason| (Observed::NotProvable { lock_is_held: false, reason }, None);
         match adopt::observe(&place).await {
-            adopt::Observed::Nothing | adopt::Observed::Gone { run: None, .. } => (Observed::Nothing, None),
+            adopt::Observed::Nothing | adopt::Observed::Gone { pid: None, .. } => (Observed::Nothing, None),
             adopt::Observed::Runs(running) => match build_of(&running.run.version, running.run.checksum) {
                 Ok(build) => {
                     let since = Moment(running.started_ns / 1_000_000);
-                    (Observed::Runs { build, pid: running.vault.pid, since }, Some(*running))
+                    let (pid, told_to_end) = (running.vault.pid, running.told_to_end());
+                    (Observed::Runs { build, pid, since, told_to_end }, Some(*running))
                 }
                 Err(reason) => unknown(reason),
             },
-            adopt::Observed::Gone { run: Some(run), status } => match build_of(&run.version, run.checksum) {
-                Ok(build) => (Observed::Ended { build, pid: run.pid, ending: ending(status) }, None),
-                Err(reason) => unknown(reason),
-            },
+            adopt::Observed::Gone { run, pid: Some(pid), status, told_to_end } => {
+                match run.map(|run| build_of(&run.version, run.checksum)).transpose() {
+                    Ok(build) => (Observed::Ended { build, pid, ending: ending(status), told_to_end }, None),
+                    Err(reason) => unknown(reason),
+                }
+            }
             adopt::Observed::NotProvable { lock_is_held, reason } => {
                 (Observed::NotProvable { lock_is_held, reason }, None)
             }

@@ -45,15 +45,19 @@ pub enum Observed {
         pid: u32,
         /// When it was executed, by its own start time.
         since: Moment,
+        /// Whether its keeper was asked to stop it, and is doing so.
+        told_to_end: bool,
     },
     /// Nothing of it runs, and this is how its newest process ended, in this boot.
     Ended {
-        /// What was run.
-        build: Build,
+        /// What was run; `None` when there was no room to record it.
+        build: Option<Build>,
         /// Its process id.
         pid: u32,
         /// How it ended.
         ending: Ending,
+        /// Whether its keeper was asked to stop it: then its end is nobody's failure.
+        told_to_end: bool,
     },
     /// Something may run, and it is not known to be this vault's.
     NotProvable {

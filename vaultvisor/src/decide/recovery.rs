@@ -10,9 +10,10 @@ use crate::release::Checksum;
 
 /// A process that has ended, and how.
 struct Exit {
-    build: Build,
+    build: Option<Build>,
     pid: u32,
     ending: Ending,
+    told_to_end: bool,
 }
 
 impl Deciding<'_> {
@@ -27,17 +28,17 @@ impl Deciding<'_> {
         self.state.chain_heard = false;
         self.state.startup_wait = None;
         match observed.clone() {
-            Observed::Runs { build, pid, since } => {
+            Observed::Runs { build, pid, since, told_to_end } => {
                 // What was known of another boot's processes says nothing of this one's.
                 let before = if same_boot { before } else { Phase::Waiting };
-                self.adopt(before, was_ending, build, pid, since);
+                self.adopt(before, was_ending || told_to_end, build, pid, since);
             }
             Observed::NotProvable { lock_is_held, reason } => {
                 let build = self.to_start(None);
                 self.blocked(build, lock_is_held, &reason);
             }
-            Observed::Ended { build, pid, ending } if same_boot => {
-                self.ended_meanwhile(before, Some(Exit { build, pid, ending }));
+            Observed::Ended { build, pid, ending, told_to_end } if same_boot => {
+                self.ended_meanwhile(before, Some(Exit { build, pid, ending, told_to_end }));
             }
             Observed::Nothing | Observed::Ended { .. } if same_boot => self.ended_meanwhile(before, None),
             Observed::Nothing | Observed::Ended { .. } => self.rebooted(before, old_boot.is_some()),
@@ -88,7 +89,7 @@ impl Deciding<'_> {
     }
 
     /// A process of an earlier vaultvisor runs: it is this one's now, and its probation goes on.
-    fn adopt(&mut self, before: Phase, was_ending: bool, build: Build, pid: u32, since: Moment) {
+    fn adopt(&mut self, before: Phase, told_to_end: bool, build: Build, pid: u32, since: Moment) {
         let mut process = Running {
             build: build.clone(),
             pid,
@@ -96,7 +97,7 @@ impl Deciding<'_> {
             restarts: 0,
             adopted: true,
             // A stop under way is the keeper's, which goes on without us.
-            told_to_end: was_ending,
+            told_to_end,
         };
         let trial = self.trial(&build, since);
         let (probation, attempt) = match before {
@@ -129,12 +130,15 @@ impl Deciding<'_> {
         let known = self.state.last_run.as_ref().map(|run| run.pid);
         let (mut exit, mut news) = (exit, None);
         if exit.as_ref().is_some_and(|exit| Some(exit.pid) != known) {
-            news = exit.take();
+            let unknown = exit.take();
+            news = unknown.and_then(|Exit { build, pid, ending, told_to_end }| {
+                build.map(|build| (build, pid, ending, told_to_end))
+            });
         }
         let counts = |process: &Running, state: &State| !process.told_to_end && !state.upgrade_window;
         let gone = match (before, news) {
             // It was started after what was written last.
-            (before, Some(Exit { build, pid, ending })) => {
+            (before, Some((build, pid, ending, told_to_end))) => {
                 let attempt = match before {
                     Phase::Launching { attempt, .. }
                     | Phase::Starting { attempt, .. }
@@ -142,15 +146,16 @@ impl Deciding<'_> {
                     _ => 0,
                 };
                 let since = self.now.moment;
-                let (adopted, told_to_end) = (false, false);
+                let adopted = false;
                 let on_probation = !self.state.is_proved(build.checksum);
                 self.state.last_run = Some(LastRun { build: build.clone(), pid });
                 let process = Running { build, pid, since, restarts: 0, adopted, told_to_end };
                 let counts = counts(&process, &self.state);
                 Gone { process, on_probation, attempt, ending, counts }
             }
-            (Phase::Running { process, probation, attempt }, None) => {
-                let ending = exit.map_or(Ending::Unknown, |exit| exit.ending);
+            (Phase::Running { mut process, probation, attempt }, None) => {
+                let ending = exit.as_ref().map_or(Ending::Unknown, |exit| exit.ending);
+                process.told_to_end |= exit.is_some_and(|exit| exit.told_to_end);
                 let counts = counts(&process, &self.state);
                 Gone { process, on_probation: probation.is_some(), attempt, ending, counts }
             }

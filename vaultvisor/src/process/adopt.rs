@@ -44,8 +44,12 @@ pub enum Observed {
     Gone {
         /// What ran, if that is known.
         run: Option<Run>,
+        /// Its main process; `None` when it was never forked.
+        pid: Option<u32>,
         /// How it ended; `None` when nobody saw it.
         status: Option<ExitStatus>,
+        /// Whether its keeper was asked to stop it.
+        told_to_end: bool,
     },
     /// It cannot be proved what runs.
     NotProvable {
@@ -209,7 +213,8 @@ fn without_keeper(place: &Place, record: Record) -> Result<Observed, Unclear> {
         (_, run) => {
             let exit = ExitRecord::read(&place.folder).ok().flatten().filter(|exit| exit.is_of(&record));
             let status = exit.and_then(|exit| exit.died).map(|death| death.status);
-            Ok(Observed::Gone { run: run.map(|run| run.run()), status })
+            let (pid, told_to_end) = (record.vault.map(|vault| vault.pid), record.told_to_end);
+            Ok(Observed::Gone { run: run.map(|run| run.run()), pid, status, told_to_end })
         }
     }
 }

@@ -92,9 +92,9 @@ pub fn run(spec: Spec) -> io::Result<()> {
     talk.tell(&Report::Started { vault, at_ns });
     let exit = write_records(&spec, prepared.file(), &record, at_ns);
     drain.make_log();
-    let mut keeping = Keeping { signals, talk, drain, exit };
+    let mut keeping = Keeping { signals, talk, drain, exit, lock, record };
     let death = keeping.until_all_ended(&spec, pid_of(vault)?);
-    keeping.finish(lock, record, death);
+    keeping.finish(death);
     Ok(())
 }
 
@@ -217,6 +217,8 @@ struct Keeping {
     talk: Talk,
     drain: Drain,
     exit: Option<ExitFile>,
+    lock: AccountLock,
+    record: Record,
 }
 
 impl Keeping {
@@ -270,10 +272,17 @@ impl Keeping {
                 }
             }
             while let Ok(Some(signal)) = next_signal(&self.signals) {
-                if signal == Signal::TERM.as_raw() {
-                    stop.begin(Instant::now());
+                if signal == Signal::TERM.as_raw() && stop.begin(Instant::now()) {
+                    self.record.told_to_end = true;
+                    self.write_lock("note the stop in the lock");
                 }
             }
+        }
+    }
+
+    fn write_lock(&self, what: &str) {
+        if let Err(error) = self.lock.write(&self.record) {
+            complain(&format!("cannot {what}: {error}"));
         }
     }
 
@@ -285,17 +294,15 @@ impl Keeping {
         }
     }
 
-    fn finish(mut self, lock: AccountLock, mut record: Record, death: Option<Death>) {
+    fn finish(mut self, death: Option<Death>) {
         // What was printed last. The pipe holds no more than one round takes, and nobody is left to fill it.
         self.drain.drain();
         // Before the lock: who has the lock need not ask how the vault before ended.
         self.record(ExitFile::ended);
-        record.state = Cleanliness::Clean;
-        if let Err(error) = lock.write(&record) {
-            complain(&format!("cannot mark the lock clean: {error}"));
-        }
+        self.record.state = Cleanliness::Clean;
+        self.write_lock("mark the lock clean");
         // The lock goes before the report: who hears of the end can take it at once.
-        drop(lock);
+        drop(self.lock);
         let unseen = Death { status: ExitStatus::Code(-1), at_ns: monotonic_ns() };
         let Death { status, at_ns } = death.unwrap_or(unseen);
         self.talk.tell(&Report::Ended { status, at_ns });

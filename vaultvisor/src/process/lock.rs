@@ -57,6 +57,10 @@ pub struct Record {
     /// The keeper's audit session, which every process below it has too; `None` where the kernel keeps none.
     #[serde(default)]
     pub audit_session: Option<u32>,
+    /// Whether the keeper was asked to stop the vault while it lived: then its end is nobody's failure, also when
+    /// whoever asked could write down nothing and is gone.
+    #[serde(default)]
+    pub told_to_end: bool,
     /// Whether anything of it may be left.
     pub state: Cleanliness,
 }
@@ -72,6 +76,7 @@ impl Record {
             vault: None,
             run_id: run_id.to_owned(),
             audit_session: super::search::audit_session("self"),
+            told_to_end: false,
             state: Cleanliness::Dirty,
         })
     }
@@ -194,6 +199,7 @@ pub(super) mod tests {
             vault: None,
             run_id: "r".into(),
             audit_session: None,
+            told_to_end: false,
             state,
         }
     }

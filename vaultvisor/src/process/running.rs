@@ -132,6 +132,7 @@ impl RunningVault {
             vault: Some(vault),
             run_id: run.run_id.clone(),
             audit_session: audit_session("self"),
+            told_to_end: false,
             state: Cleanliness::Dirty,
         };
         let watched = Watched::ByReports { keeper: Box::new(keeper), reports };
@@ -182,6 +183,11 @@ impl RunningVault {
     ) -> Self {
         let (events, death, said) = (VecDeque::new(), None, None);
         Self { stopper, vault, started_ns, run, adopted, place, record, watched, events, death, said }
+    }
+
+    /// Whether its keeper was asked to stop it by whoever was there before us.
+    pub fn told_to_end(&self) -> bool {
+        self.record.told_to_end
     }
 
     /// What happens next; `None` after `Ended`. Nothing is lost when this is dropped before it is ready.

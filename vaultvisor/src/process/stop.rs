@@ -72,15 +72,18 @@ impl Stop {
         }
     }
 
-    /// Asks the main process to end. Asked again, it changes nothing: the first grace goes on.
-    pub fn begin(&mut self, now: Instant) {
-        if self.kill_main_at.is_none() && !self.main_has_ended {
+    /// Asks the main process to end, and answers whether that is new. Asked again, it changes nothing: the first grace
+    /// goes on.
+    pub fn begin(&mut self, now: Instant) -> bool {
+        let begins = self.kill_main_at.is_none() && !self.main_has_ended;
+        if begins {
             let kill_at = now + self.grace;
             self.kill_main_at = Some(kill_at);
             self.overdue_at = Some(kill_at + OVERDUE_AFTER);
             send(self.main, self.signal);
             send(self.main, Signal::CONT);
         }
+        begins
     }
 
     /// The main process has ended: from now on its leftovers are ended, whatever it ended from.

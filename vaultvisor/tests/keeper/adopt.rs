@@ -114,7 +114,10 @@ async fn a_vault_that_ended_meanwhile_left_its_exit_status() {
     drop(vault);
     stopper.stop();
     until("its end", || has_ended(process));
-    let Observed::Gone { run: Some(run), status } = site.observed().await else { panic!("not gone") };
+    let Observed::Gone { run: Some(run), status, told_to_end, .. } = site.observed().await else {
+        panic!("not gone")
+    };
+    assert!(told_to_end, "it was stopped, and did not fail");
     assert_eq!((run.pid, run.run_id.as_str(), status), (process.pid, "run-1", Some(ExitStatus::Code(5))));
 }
 
@@ -124,7 +127,32 @@ async fn the_end_that_vaultvisor_heard_of_is_recorded_too() {
     let site = Site::new("exit 4");
     site.started().await.ended().await.expect("seen");
     let gone = site.observed().await;
-    assert!(matches!(gone, Observed::Gone { status: Some(ExitStatus::Code(4)), .. }), "{gone:?}");
+    let Observed::Gone { status, told_to_end, .. } = gone else { panic!("{gone:?}") };
+    assert_eq!((status, told_to_end), (Some(ExitStatus::Code(4)), false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_under_way_is_known_to_whoever_adopts_the_vault_also_without_room_for_records() {
+    let site = Site::new(&format!("trap 'echo asked' INT; {WAITING}"));
+    // As on a full disk: neither record can be made.
+    for record in [".run.json.new", ".exit.json.new"] {
+        fs::create_dir(site.path(record)).expect("in the way");
+    }
+    let vault = site.started().await;
+    site.printed("up");
+    let process = vault.vault;
+    vault.stopper.stop();
+    site.printed("asked");
+    drop(vault);
+    until("the stop to be noted", || site.record().told_to_end);
+    let adopted = site.adopted().await;
+    assert!(adopted.told_to_end() && adopted.vault == process);
+    // It ends for another reason than the stop, which is a matter of milliseconds here.
+    kill(process, Signal::KILL);
+    until("its end", || site.record().state == Cleanliness::Clean);
+    let gone = site.observed().await;
+    let Observed::Gone { run: None, pid, told_to_end: true, .. } = gone else { panic!("{gone:?}") };
+    assert_eq!(pid, Some(process.pid));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -153,7 +153,7 @@ async fn without_keeper_vault_and_helpers_nothing_is_in_the_way() {
     kill(keeper, Signal::KILL);
     until("both ends", || has_ended(keeper) && has_ended(main));
     let gone = observe(&site.spec.place).await;
-    assert!(matches!(gone, Observed::Gone { run: Some(_), status: None }), "{gone:?}");
+    assert!(matches!(gone, Observed::Gone { run: Some(_), status: None, .. }), "{gone:?}");
     let next = site.started().await;
     next.stopper.stop();
     next.ended().await.expect("seen");

@@ -127,10 +127,10 @@ impl Life {
             _ if self.policy.health && is_overdue(before) => {
                 before.running().map(|process| process.build.checksum)
             }
-            Event::Recovered { observed: Observed::Ended { build, pid, .. }, .. }
+            Event::Recovered { observed: Observed::Ended { pid, .. }, .. }
                 if !before.upgrade_window && !self.was_told(*pid) =>
             {
-                Some(build.checksum)
+                self.machine.process.as_ref().map(|process| process.build.checksum)
             }
             _ => None,
         };
@@ -145,10 +145,10 @@ impl Life {
                 continue;
             }
             self.coverage.rejected += 1;
-            // What ended while nobody looked, and was not told to.
+            // What ended while nobody looked, and was not told to; or went down with its machine too often.
+            let process = self.machine.process.as_ref();
             let recovers = matches!(event, Event::Recovered { .. })
-                && (self.machine.process.as_ref().is_none_or(|process| !process.told_durably)
-                    || matches!(before.process, Phase::Running { .. } | Phase::Ending { .. }));
+                && process.is_none_or(|process| !self.was_told(process.pid));
             if !self.coverage.blamed.remove(&checksum) && !recovers {
                 return Err(format!("{} is rejected by {event:?} and did nothing wrong", rejection.build));
             }
@@ -157,7 +157,8 @@ impl Life {
     }
 
     fn was_told(&self, pid: u32) -> bool {
-        self.machine.process.as_ref().is_some_and(|process| process.pid == pid && process.told_durably)
+        let process = self.machine.process.as_ref().filter(|process| process.pid == pid);
+        process.is_some_and(|process| process.told_durably || process.told_on_record)
     }
 
     /// Something that lives is stopped only to make room for what should run, or for good.

@@ -48,6 +48,8 @@ pub(crate) struct Process {
     pub(crate) was_told: bool,
     /// Whether the disk took the state because of which it was told: else nobody can know after a crash.
     pub(crate) told_durably: bool,
+    /// Whether it was told by its keeper, which notes that in the lock.
+    pub(crate) told_on_record: bool,
     pub(crate) ending: Ending,
 }
 
@@ -175,6 +177,7 @@ impl Life {
             keeper_lives: true,
             was_told: false,
             told_durably: false,
+            told_on_record: false,
             ending: Ending::Unknown,
         });
         self.trace(format!("pid {pid} is executed from {}", build.version));
@@ -201,6 +204,7 @@ impl Life {
             return;
         }
         process.told_durably = self.daemon.as_ref().is_some_and(|daemon| !daemon.unwritten);
+        process.told_on_record = process.keeper_lives && process.main_lives;
         self.trace(format!("pid {pid} is told to end"));
         let is_stuck = self.faults && self.rng.chance(0.05);
         let dies_in = if is_stuck { self.rng.between(72_000, 400_000) } else { self.rng.between(1, 60_000) };

@@ -43,7 +43,7 @@ fn rule_4_a_vault_whose_main_process_has_ended_is_not_committed_while_its_leftov
 fn rule_4_a_restarted_vaultvisor_continues_the_probation_by_the_processs_start_time() {
     let mut driver = Driver::on_trial(&one(), &two());
     let (pid, since) = (driver.next_pid, driver.now.moment);
-    let runs = |pid| Observed::Runs { build: Build::from(&two()), pid, since };
+    let runs = |pid| Observed::Runs { build: Build::from(&two()), pid, since, told_to_end: false };
     driver.pass(Duration::from_secs(40));
     driver.recover(&all(), 1, runs(pid));
     assert_eq!(driver.state.name(), Name::Probation);
@@ -57,7 +57,11 @@ fn rule_4_a_restarted_vaultvisor_continues_the_probation_by_the_processs_start_t
     driver.fetched(&two());
     let since = driver.now.moment;
     driver.pass(Duration::from_secs(40));
-    driver.recover(&all(), 1, Observed::Runs { build: Build::from(&two()), pid: 999, since });
+    driver.recover(
+        &all(),
+        1,
+        Observed::Runs { build: Build::from(&two()), pid: 999, since, told_to_end: false },
+    );
     let (_, waited) = driver.tick_until_action();
     assert_eq!((driver.state.name(), waited), (Name::Running, Duration::from_secs(20)));
 }
@@ -189,7 +193,7 @@ fn rule_4_one_failure_is_counted_once_although_vaultvisor_is_killed_on_the_way_b
     driver.tick();
     assert_eq!(driver.tick(), [switch_to(&one())]);
     let (pid, since) = (driver.next_pid, driver.now.moment);
-    driver.recover(&all(), 1, Observed::Runs { build: Build::from(&two()), pid, since });
+    driver.recover(&all(), 1, Observed::Runs { build: Build::from(&two()), pid, since, told_to_end: false });
     assert_eq!(driver.state.rejected[0].attempts, 1);
     driver.step(Event::Died { pid, ending: Ending::Signal(2) });
     assert_eq!(driver.step(Event::Ended { pid }), [start(&one())]);

@@ -28,8 +28,12 @@ fn rule_7_a_first_release_is_not_started_before_the_chain_named_it_and_it_is_pro
     assert_eq!(driver.state.name(), Name::Fetching);
 }
 
+fn ended(release: &Release, pid: u32, ending: Ending) -> Observed {
+    Observed::Ended { build: Some(Build::from(release)), pid, ending, told_to_end: false }
+}
+
 fn runs(release: &Release, pid: u32, since: Moment) -> Observed {
-    Observed::Runs { build: Build::from(release), pid, since }
+    Observed::Runs { build: Build::from(release), pid, since, told_to_end: false }
 }
 
 #[test]
@@ -56,10 +60,7 @@ fn rule_7_what_was_stated_before_is_not_switched_to_without_the_chain() {
 
 #[test]
 fn rule_7_a_vault_that_crashed_meanwhile_is_started_again_with_backoff() {
-    for observed in [
-        Observed::Nothing,
-        Observed::Ended { build: Build::from(&one()), pid: 101, ending: Ending::Signal(11) },
-    ] {
+    for observed in [Observed::Nothing, ended(&one(), 101, Ending::Signal(11))] {
         let mut driver = Driver::running(&one());
         assert_eq!(driver.recover(&all(), 1, observed), []);
         assert_eq!(driver.state.name(), Name::Starting);
@@ -70,7 +71,7 @@ fn rule_7_a_vault_that_crashed_meanwhile_is_started_again_with_backoff() {
 #[test]
 fn rule_7_a_release_that_failed_its_probation_meanwhile_is_rejected() {
     let mut driver = Driver::on_trial(&one(), &two());
-    let ended = Observed::Ended { build: Build::from(&two()), pid: 102, ending: Ending::Code(3) };
+    let ended = ended(&two(), 102, Ending::Code(3));
     assert_eq!(driver.recover(&all(), 1, ended), [start(&one())]);
     assert!(driver.state.rejected[0].reason.contains("exit code 3"));
 }
@@ -80,7 +81,7 @@ fn rule_7_a_release_that_was_started_and_failed_before_anyone_wrote_it_down_is_r
     let mut driver = Driver::running(&one());
     driver.chain(&two());
     driver.fetched(&two());
-    let ended = Observed::Ended { build: Build::from(&two()), pid: 500, ending: Ending::Code(3) };
+    let ended = ended(&two(), 500, Ending::Code(3));
     assert_eq!(driver.recover(&all(), 1, ended), [start(&one())]);
 }
 
@@ -90,7 +91,7 @@ fn rule_7_an_end_that_was_judged_already_is_not_judged_again() {
     driver.chain(&two());
     driver.fetched(&two());
     // The old one's end belongs to the switch.
-    let ended = Observed::Ended { build: Build::from(&one()), pid: driver.next_pid, ending: Ending::Code(3) };
+    let ended = ended(&one(), driver.next_pid, Ending::Code(3));
     assert_eq!(driver.recover(&all(), 1, ended.clone()), []);
     assert_eq!(driver.state.problems, []);
     assert_eq!(driver.chain(&two()), [start(&two())], "the switch is finished");
@@ -134,4 +135,41 @@ fn rule_7_a_last_known_good_release_that_is_gone_is_fetched_again() {
     let (driver, actions) = Driver::running(&one()).rebooted(&[]);
     assert!(driver.reported(Severity::Error, "not in the store any more"));
     assert_eq!(actions, [fetch(&one())]);
+}
+
+/// The disk was full, so nothing of the stop was written, and vaultvisor was killed during it. The keeper knows.
+#[test]
+fn rule_7_a_stop_that_could_not_be_recorded_is_no_failure_because_its_keeper_was_told() {
+    // It ended meanwhile, and where there was no room its run was not recorded either.
+    for build in [Some(Build::from(&two())), None] {
+        let mut driver = Driver::on_trial(&one(), &two());
+        let (pid, ending) = (driver.next_pid, Ending::Signal(2));
+        let ended = Observed::Ended { build, pid, ending, told_to_end: true };
+        assert_eq!(driver.recover(&all(), 1, ended), [start(&two())], "at once");
+        assert_eq!((driver.state.rejected.len(), driver.problem()), (0, ""));
+    }
+
+    // Its start was not written down either.
+    let mut driver = Driver::running(&one());
+    driver.chain(&two());
+    driver.fetched(&two());
+    let (build, ending) = (Some(Build::from(&two())), Ending::Signal(2));
+    driver.recover(&all(), 1, Observed::Ended { build, pid: 500, ending, told_to_end: true });
+    assert_eq!(driver.state.rejected, []);
+
+    // It is still ending.
+    let mut driver = Driver::on_trial(&one(), &two());
+    let (pid, since) = (driver.next_pid, driver.now.moment);
+    let build = Build::from(&two());
+    driver.recover(&all(), 1, Observed::Runs { build, pid, since, told_to_end: true });
+    driver.ended();
+    assert_eq!((driver.state.rejected.len(), driver.state.name()), (0, Name::Starting));
+}
+
+#[test]
+fn rule_7_an_end_of_which_only_the_pid_is_known_is_that_of_the_process_that_had_it() {
+    let mut driver = Driver::on_trial(&one(), &two());
+    let (pid, ending) = (driver.next_pid, Ending::Code(3));
+    driver.recover(&all(), 1, Observed::Ended { build: None, pid, ending, told_to_end: false });
+    assert!(driver.state.rejected[0].reason.contains("exit code 3"));
 }

@@ -165,7 +165,7 @@ fn rule_2_a_restarted_vaultvisor_gives_an_upgrade_no_more_time() {
     let end = driver.now.moment.after(WINDOW_LIMIT);
     driver.pass(Duration::from_secs(30 * 60));
     let (pid, since) = (driver.next_pid, driver.now.moment);
-    driver.recover(&all(), 1, Observed::Runs { build: Build::from(&one()), pid, since });
+    driver.recover(&all(), 1, Observed::Runs { build: Build::from(&one()), pid, since, told_to_end: false });
     driver.chain(&one());
     assert_eq!(driver.state.upgrade.as_ref().map(|upgrade| upgrade.excuses.until), Some(end));
     driver.pass(Duration::from_secs(30 * 60));
