@@ -21,7 +21,7 @@ use url::Url;
 use self::{chain_head::ChainHead, legacy::Legacy, quick_ack::QuickAck};
 use super::{
     records::StorageKey,
-    source::{Connect, News, ReleaseSource, SourceError, SourceProblem},
+    source::{Connect, Head, News, ReleaseSource, SourceError, SourceProblem},
 };
 use crate::release::GenesisHash;
 
@@ -48,6 +48,9 @@ const MAX_WAITING_NOTIFICATIONS: usize = 1024;
 pub struct RpcConnector {
     /// Whether to act as if every node were an old one; for tests of the legacy methods.
     pub legacy_only: bool,
+    /// How many finalized blocks behind the newest can be read still ([`ReleaseSource::read_at`]). A node whose modern
+    /// methods are followed keeps them for us; one with legacy methods keeps some hundred for everybody.
+    pub keep_finalized: usize,
 }
 
 /// A connection to an RPC node.
@@ -63,6 +66,8 @@ enum Following {
     /// Boxed: it is much larger than the other.
     ChainHead(Box<ChainHead>),
     Legacy(Legacy),
+    /// The modern methods cannot be used any more, the legacy ones are to be.
+    Fallen,
 }
 
 /// The methods that a node says it serves.
@@ -119,14 +124,18 @@ impl RpcConnector {
         let genesis: H256 =
             call("asking for its genesis hash", client.request(genesis_method, params)).await?;
         let following = match chain_head {
-            true => match call("following chainHead_v1", ChainHead::follow(client.clone())).await {
-                Ok(follow) => Following::ChainHead(Box::new(follow)),
-                Err(failed) if methods.legacy() => {
-                    tracing::debug!(endpoint, problem = %SourceProblem::from(failed), "using the legacy methods");
-                    Following::Legacy(call(legacy::FOLLOWING, Legacy::follow(client.clone())).await?)
+            true => {
+                match call("following chainHead_v1", ChainHead::follow(client.clone(), self.keep_finalized))
+                    .await
+                {
+                    Ok(follow) => Following::ChainHead(Box::new(follow)),
+                    Err(failed) if methods.legacy() => {
+                        tracing::debug!(endpoint, problem = %SourceProblem::from(failed), "using the legacy methods");
+                        Following::Legacy(call(legacy::FOLLOWING, Legacy::follow(client.clone())).await?)
+                    }
+                    Err(failed) => return Err(failed.into()),
                 }
-                Err(failed) => return Err(failed.into()),
-            },
+            }
             false => Following::Legacy(call(legacy::FOLLOWING, Legacy::follow(client.clone())).await?),
         };
         tracing::debug!(endpoint, chain_head = matches!(following, Following::ChainHead(_)), "connected");
@@ -145,25 +154,72 @@ impl ReleaseSource for Node {
         self.genesis
     }
 
-    async fn next(&mut self, keys: &[StorageKey]) -> Result<News, SourceError> {
-        let problem = match &mut self.following {
-            Following::ChainHead(chain_head) => match chain_head.next(keys).await {
-                Ok(news) => return Ok(news),
-                // A node whose finality lags far behind, or that has too many followers, stops us with an open
-                // connection. Its legacy methods know no such limits.
-                Err(problem) if self.serves_legacy && problem.is_about_the_methods() => problem,
-                Err(problem) => return Err(problem.at(&self.endpoint)),
-            },
-            Following::Legacy(legacy) => {
-                return legacy.next(keys).await.map_err(|problem| problem.at(&self.endpoint));
+    async fn next(&mut self) -> Result<News, SourceError> {
+        self.next_news().await.map_err(|problem| problem.at(&self.endpoint))
+    }
+
+    async fn read_newest(&mut self, keys: &[StorageKey]) -> Result<Head, SourceError> {
+        self.newest(keys).await.map_err(|problem| problem.at(&self.endpoint))
+    }
+
+    async fn read_at(&mut self, number: u64, keys: &[StorageKey]) -> Result<Option<Head>, SourceError> {
+        self.at(number, keys).await.map_err(|problem| problem.at(&self.endpoint))
+    }
+}
+
+impl Node {
+    async fn next_news(&mut self) -> Result<News, SourceProblem> {
+        loop {
+            match &mut self.following {
+                Following::ChainHead(chain_head) => match chain_head.next().await {
+                    Ok(news) => return Ok(news),
+                    Err(problem) => self.fall_back(problem)?,
+                },
+                Following::Legacy(legacy) => return legacy.next().await,
+                Following::Fallen => self.follow_legacy().await?,
             }
-        };
+        }
+    }
+
+    async fn newest(&mut self, keys: &[StorageKey]) -> Result<Head, SourceProblem> {
+        loop {
+            match &mut self.following {
+                Following::ChainHead(chain_head) => match chain_head.read_newest(keys).await {
+                    Ok(head) => return Ok(head),
+                    Err(problem) => self.fall_back(problem)?,
+                },
+                Following::Legacy(legacy) => return legacy.read_newest(keys).await,
+                Following::Fallen => self.follow_legacy().await?,
+            }
+        }
+    }
+
+    async fn at(&mut self, number: u64, keys: &[StorageKey]) -> Result<Option<Head>, SourceProblem> {
+        if let Following::ChainHead(chain_head) = &mut self.following {
+            match chain_head.read_at(number, keys).await {
+                Ok(None) if self.serves_legacy => {}
+                Ok(head) => return Ok(head),
+                Err(problem) => self.fall_back(problem)?,
+            }
+        }
+        legacy::read_at(&self.client, number, keys).await
+    }
+
+    /// A node whose finality lags far behind, or that has too many followers, stops us with an open connection. Its
+    /// legacy methods know no such limits.
+    fn fall_back(&mut self, problem: SourceProblem) -> Result<(), SourceProblem> {
+        if !(self.serves_legacy && problem.is_about_the_methods()) {
+            return Err(problem);
+        }
         tracing::debug!(endpoint = self.endpoint, %problem, "using the legacy methods");
-        let follow = call(legacy::FOLLOWING, Legacy::follow(self.client.clone())).await;
-        let mut legacy = follow.map_err(|failed| SourceProblem::from(failed).at(&self.endpoint))?;
-        let news = legacy.next(keys).await.map_err(|problem| problem.at(&self.endpoint));
+        self.following = Following::Fallen;
+        Ok(())
+    }
+
+    async fn follow_legacy(&mut self) -> Result<(), SourceProblem> {
+        let legacy = call(legacy::FOLLOWING, Legacy::follow(self.client.clone())).await?;
         self.following = Following::Legacy(legacy);
-        news
+        Ok(())
     }
 }
 

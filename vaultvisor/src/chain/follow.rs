@@ -134,8 +134,8 @@ async fn read_first(connector: &impl Connect, settings: &SourceSettings) -> Resu
 /// The newest finalized block of a connection that was just made.
 async fn first_head(source: &mut impl ReleaseSource, keys: &[StorageKey]) -> Result<Head, SourceError> {
     loop {
-        if let News::Finalized(head) = source.next(keys).await? {
-            return Ok(head);
+        if source.next().await? == News::Finalized {
+            return source.read_newest(keys).await;
         }
     }
 }
@@ -285,11 +285,11 @@ impl<'a> Follower<'a> {
         // may be ahead.
         let mut silent_at = Instant::now() + SILENCE;
         loop {
-            let news = timeout_at(silent_at, source.next(&self.keys))
+            let news = timeout_at(silent_at, source.next())
                 .await
                 .unwrap_or_else(|_| Err(SourceProblem::Silent { after: SILENCE }.at(endpoint)))?;
             let head = match news {
-                News::Finalized(head) => head,
+                News::Finalized => source.read_newest(&self.keys).await?,
                 News::BestRuntime(best) => {
                     self.best_runtime(best);
                     continue;

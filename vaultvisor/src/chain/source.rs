@@ -19,25 +19,38 @@ pub struct Head {
 /// What a source has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// A finalized block.
-    Finalized(Head),
+    /// There is a newer finalized block to be read.
+    Finalized,
     /// The runtime version of the best block has changed, or is known for the first time; `None` from a source that
     /// does not follow it. Only ever a hint that an upgrade is under way: a best block may never be final.
     BestRuntime(Option<u32>),
 }
 
 /// One connection to something that knows a chain's finalized state.
+///
+/// After an error it must not be used again.
 pub trait ReleaseSource: Send {
     /// The chain that it says it is.
     fn genesis(&self) -> GenesisHash;
 
-    /// Waits for news: a finalized block that was not reported yet, with `keys` read in its state, or another runtime
-    /// of the best block.
+    /// Waits for news: a finalized block that was not told of yet, or another runtime of the best block.
     ///
-    /// The newest finalized block is reported without waiting for another. Blocks that were overtaken by a newer one
-    /// in the meantime are skipped. After an error, or when the future was dropped before it was ready, the source
-    /// must not be used again.
-    fn next(&mut self, keys: &[StorageKey]) -> impl Future<Output = Result<News, SourceError>> + Send;
+    /// The newest finalized block is told of at first, without waiting for another. The future may be dropped at any
+    /// time; nothing is lost.
+    fn next(&mut self) -> impl Future<Output = Result<News, SourceError>> + Send;
+
+    /// Reads `keys` in the state of the newest finalized block that was told of, or a newer one: blocks that were
+    /// overtaken are skipped. The future must be waited for.
+    fn read_newest(&mut self, keys: &[StorageKey]) -> impl Future<Output = Result<Head, SourceError>> + Send;
+
+    /// Reads `keys` in the state of the finalized block with this number, which must not be above the newest that was
+    /// read; `None` if it cannot be read any more. Two nodes finalize in different steps: this is how they are asked
+    /// about the same block. The future must be waited for.
+    fn read_at(
+        &mut self,
+        number: u64,
+        keys: &[StorageKey],
+    ) -> impl Future<Output = Result<Option<Head>, SourceError>> + Send;
 }
 
 /// Makes connections; the way in for tests.

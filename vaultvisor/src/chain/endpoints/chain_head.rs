@@ -4,9 +4,13 @@
 //! Blocks are let go once a newer finalized one was read, so that the node keeps no more for us than its tip,
 //! the one before, and what is not final yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use codec::Decode;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Either, pending},
+};
 use subxt::utils::H256;
 use subxt_rpcs::{
     ChainHeadRpcMethods, RpcClient, RpcConfig,
@@ -60,6 +64,8 @@ pub(super) struct ChainHead {
     events: FollowSubscription<H256>,
     id: String,
     blocks: Blocks,
+    /// Blocks that are being let go. Kept here, because who waits for news may stop waiting at any time.
+    unpinning: Option<BoxFuture<'static, Result<(), SourceProblem>>>,
 }
 
 /// The blocks that are pinned for us, and which of them is to be read next.
@@ -67,11 +73,15 @@ pub(super) struct ChainHead {
 struct Blocks {
     /// Each with the spec version in its state, or why the node does not know it.
     pinned: HashMap<H256, Result<u32, String>>,
-    /// The newest finalized block.
-    tip: Option<H256>,
-    /// Whether the tip was handed out for reading already.
-    tip_taken: bool,
-    /// What may be let go once the tip was read.
+    /// The finalized blocks that are kept, in a row, the newest last.
+    finalized: VecDeque<H256>,
+    /// How many of them behind the newest are kept.
+    keep: usize,
+    /// One of them, with its number.
+    numbered: Option<(H256, u64)>,
+    /// Whether the newest was told of, or read.
+    tip_told: bool,
+    /// What may be let go once the newest was read.
     overtaken: Vec<H256>,
     /// The runtime version of the best block, where it is known.
     best_runtime: Option<u32>,
@@ -88,32 +98,70 @@ enum Operation {
 }
 
 impl ChainHead {
-    pub(super) async fn follow(client: RpcClient) -> Result<Self, subxt_rpcs::Error> {
+    /// `keep` finalized blocks behind the newest can be read still.
+    pub(super) async fn follow(client: RpcClient, keep: usize) -> Result<Self, subxt_rpcs::Error> {
         let methods = ChainHeadRpcMethods::new(client.clone());
         let events = methods.chainhead_v1_follow(true).await?;
         let id = events.subscription_id().map(ToOwned::to_owned).ok_or_else(|| {
             subxt_rpcs::Error::Client("the node gave the subscription no textual id".into())
         })?;
-        Ok(Self { client, methods, events, id, blocks: Blocks::default() })
+        let blocks = Blocks { keep, ..Blocks::default() };
+        Ok(Self { client, methods, events, id, blocks, unpinning: None })
     }
 
-    pub(super) async fn next(&mut self, keys: &[StorageKey]) -> Result<News, SourceProblem> {
-        // Now, not right after the read: the head should be on its way first.
-        self.unpin_overtaken().await?;
-        let hash = loop {
-            if let Some(hash) = self.blocks.take_tip() {
-                break hash;
+    pub(super) async fn next(&mut self) -> Result<News, SourceProblem> {
+        loop {
+            // Now, not right after a read: the head should be on its way first.
+            if self.unpinning.is_none() {
+                self.unpinning = self.unpin_overtaken();
+            }
+            if self.blocks.take_tip_news() {
+                return Ok(News::Finalized);
             }
             if let Some(spec_version) = self.blocks.take_best_runtime() {
                 return Ok(News::BestRuntime(Some(spec_version)));
             }
-            // Operations that ended with an earlier read may still send events; nobody waits for them.
-            self.next_event().await?;
-        };
-        tokio::time::timeout(CALL_DEADLINE, self.read(hash, keys))
+            let unpinned = match &mut self.unpinning {
+                Some(unpinning) => Either::Left(unpinning),
+                None => Either::Right(pending()),
+            };
+            tokio::select! {
+                // Operations that ended with an earlier read may still send events; nobody waits for them.
+                event = next_event(&mut self.events, &mut self.blocks) => drop(event?),
+                outcome = unpinned => {
+                    self.unpinning = None;
+                    outcome?;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn read_newest(&mut self, keys: &[StorageKey]) -> Result<Head, SourceProblem> {
+        let tip = self.blocks.take_tip();
+        let hash = tip.ok_or_else(|| failed(READING, "the node has told of no finalized block"))?;
+        self.read_in_time(hash, keys).await
+    }
+
+    /// `None` if it is not kept for us.
+    pub(super) async fn read_at(
+        &mut self,
+        number: u64,
+        keys: &[StorageKey],
+    ) -> Result<Option<Head>, SourceProblem> {
+        let Some(hash) = self.blocks.finalized_at(number) else { return Ok(None) };
+        let head = self.read_in_time(hash, keys).await?;
+        match head.block.number == number {
+            true => Ok(Some(head)),
+            false => Err(failed(READING, "the node's finalized blocks are not in a row")),
+        }
+    }
+
+    async fn read_in_time(&mut self, hash: H256, keys: &[StorageKey]) -> Result<Head, SourceProblem> {
+        let head = tokio::time::timeout(CALL_DEADLINE, self.read(hash, keys))
             .await
-            .map_err(|_| SourceProblem::NoAnswer { doing: READING, after: CALL_DEADLINE })?
-            .map(News::Finalized)
+            .map_err(|_| SourceProblem::NoAnswer { doing: READING, after: CALL_DEADLINE })??;
+        self.blocks.numbered = Some((hash, head.block.number));
+        Ok(head)
     }
 
     /// Reads number and values of a pinned block, both at once.
@@ -138,7 +186,7 @@ impl ChainHead {
         };
         let mut values = vec![None; keys.len()];
         loop {
-            match self.next_event().await? {
+            match next_event(&mut self.events, &mut self.blocks).await? {
                 Some((id, event)) if id == operation => match event {
                     Operation::Items(items) => {
                         for item in items {
@@ -160,40 +208,47 @@ impl ChainHead {
         Ok(Head { block, spec_version, values })
     }
 
-    /// Waits for one event. What it says about blocks is noted; what it says about an operation is returned.
-    async fn next_event(&mut self) -> Result<Option<(String, Operation)>, SourceProblem> {
-        let event =
-            self.events.next().await.ok_or(SourceProblem::Closed)?.map_err(SourceProblem::call(FOLLOWING))?;
-        Ok(Some(match event {
-            FollowEvent::OperationStorageItems(items) => {
-                (items.operation_id, Operation::Items(items.items.into()))
-            }
-            FollowEvent::OperationWaitingForContinue(waiting) => {
-                (waiting.operation_id, Operation::WaitingForContinue)
-            }
-            FollowEvent::OperationStorageDone(done) => (done.operation_id, Operation::Done),
-            FollowEvent::OperationInaccessible(operation) => {
-                (operation.operation_id, Operation::Failed("the block's state is not accessible".to_owned()))
-            }
-            FollowEvent::OperationError(error) => (error.operation_id, Operation::Failed(error.error)),
-            about_blocks => {
-                self.blocks.note(about_blocks)?;
-                return Ok(None);
-            }
-        }))
-    }
-
-    async fn unpin_overtaken(&mut self) -> Result<(), SourceProblem> {
+    /// Lets go what may be.
+    fn unpin_overtaken(&mut self) -> Option<BoxFuture<'static, Result<(), SourceProblem>>> {
         let hashes = self.blocks.take_overtaken();
         if hashes.is_empty() {
-            return Ok(());
+            return None;
         }
-        let answer = self.client.request::<()>("chainHead_v1_unpin", rpc_params![&self.id, hashes]);
-        tokio::time::timeout(CALL_DEADLINE, answer)
-            .await
-            .map_err(|_| SourceProblem::NoAnswer { doing: FOLLOWING, after: CALL_DEADLINE })?
-            .map_err(SourceProblem::call(FOLLOWING))
+        let (client, id) = (self.client.clone(), self.id.clone());
+        let unpin = async move {
+            let answer = client.request::<()>("chainHead_v1_unpin", rpc_params![id, hashes]);
+            tokio::time::timeout(CALL_DEADLINE, answer)
+                .await
+                .map_err(|_| SourceProblem::NoAnswer { doing: FOLLOWING, after: CALL_DEADLINE })?
+                .map_err(SourceProblem::call(FOLLOWING))
+        };
+        Some(unpin.boxed())
     }
+}
+
+/// Waits for one event. What it says about blocks is noted; what it says about an operation is returned.
+async fn next_event(
+    events: &mut FollowSubscription<H256>,
+    blocks: &mut Blocks,
+) -> Result<Option<(String, Operation)>, SourceProblem> {
+    let event = events.next().await.ok_or(SourceProblem::Closed)?.map_err(SourceProblem::call(FOLLOWING))?;
+    Ok(Some(match event {
+        FollowEvent::OperationStorageItems(items) => {
+            (items.operation_id, Operation::Items(items.items.into()))
+        }
+        FollowEvent::OperationWaitingForContinue(waiting) => {
+            (waiting.operation_id, Operation::WaitingForContinue)
+        }
+        FollowEvent::OperationStorageDone(done) => (done.operation_id, Operation::Done),
+        FollowEvent::OperationInaccessible(operation) => {
+            (operation.operation_id, Operation::Failed("the block's state is not accessible".to_owned()))
+        }
+        FollowEvent::OperationError(error) => (error.operation_id, Operation::Failed(error.error)),
+        about_blocks => {
+            blocks.note(about_blocks)?;
+            return Ok(None);
+        }
+    }))
 }
 
 fn failed(doing: &'static str, reason: impl Into<String>) -> SourceProblem {
@@ -248,19 +303,35 @@ impl Blocks {
         Ok(())
     }
 
-    /// The last of `hashes` is the new tip; everything before it is overtaken.
-    fn finalize(&mut self, mut hashes: Vec<H256>) {
-        let Some(tip) = hashes.pop() else { return };
-        self.overtaken.extend(self.tip.replace(tip));
-        self.overtaken.extend(hashes);
-        self.tip_taken = false;
+    /// The last of `hashes` is the new tip; what is no longer to be kept is overtaken.
+    fn finalize(&mut self, hashes: Vec<H256>) {
+        if hashes.is_empty() {
+            return;
+        }
+        self.finalized.extend(hashes);
+        let surplus = self.finalized.len().saturating_sub(self.keep + 1);
+        self.overtaken.extend(self.finalized.drain(..surplus));
+        self.tip_told = false;
     }
 
-    /// The newest finalized block, once.
+    /// Whether there is a finalized block that was not told of; once for each.
+    fn take_tip_news(&mut self) -> bool {
+        !self.finalized.is_empty() && !std::mem::replace(&mut self.tip_told, true)
+    }
+
+    /// The newest finalized block, which is no news from now on.
     fn take_tip(&mut self) -> Option<H256> {
-        let tip = self.tip.filter(|_| !self.tip_taken)?;
-        self.tip_taken = true;
-        Some(tip)
+        self.tip_told = true;
+        self.finalized.back().copied()
+    }
+
+    /// A finalized block by its number, if it is kept and one whose number is known is too.
+    fn finalized_at(&self, number: u64) -> Option<H256> {
+        let (known, known_number) = self.numbered?;
+        let position = self.finalized.iter().position(|hash| *hash == known)?;
+        let steps = i64::try_from(number).ok()?.checked_sub(i64::try_from(known_number).ok()?)?;
+        let wanted = i64::try_from(position).ok()?.checked_add(steps)?;
+        self.finalized.get(usize::try_from(wanted).ok()?).copied()
     }
 
     /// The best block's runtime version, once after each change.
@@ -340,10 +411,36 @@ mod tests {
     #[test]
     fn the_newest_finalized_block_is_read_first_and_once() {
         let mut blocks = Blocks::default();
-        assert_eq!(blocks.take_tip(), None);
+        assert_eq!((blocks.take_tip_news(), blocks.take_tip()), (false, None));
         note(&mut blocks, initialized(&[1, 2])).expect("fits");
+        assert!(blocks.take_tip_news() && !blocks.take_tip_news());
         assert_eq!(blocks.take_tip(), Some(hash(2)));
-        assert_eq!(blocks.take_tip(), None);
+        note(&mut blocks, new_block(3, 2, None)).expect("fits");
+        note(&mut blocks, finalized(&[3], &[])).expect("fits");
+        assert_eq!((blocks.take_tip(), blocks.take_tip_news()), (Some(hash(3)), false), "it was read");
+    }
+
+    #[test]
+    fn a_finalized_block_that_is_kept_is_found_by_its_number_and_no_more_are_kept_than_asked_for() {
+        let mut blocks = Blocks { keep: 2, ..Blocks::default() };
+        note(&mut blocks, initialized(&[1])).expect("fits");
+        assert_eq!(blocks.finalized_at(11), None, "no number is known");
+        blocks.numbered = Some((hash(1), 11));
+        for n in 2..=5 {
+            note(&mut blocks, new_block(n, n - 1, None)).expect("fits");
+        }
+        note(&mut blocks, finalized(&[2, 3], &[])).expect("fits");
+        let at = |blocks: &Blocks| (10..=16).map(|n| blocks.finalized_at(n)).collect::<Vec<_>>();
+        let [one, two, three] = [Some(hash(1)), Some(hash(2)), Some(hash(3))];
+        assert_eq!(at(&blocks), [None, one, two, three, None, None, None]);
+        assert_eq!(blocks.take_overtaken(), []);
+        blocks.numbered = Some((hash(3), 13));
+        note(&mut blocks, finalized(&[4, 5], &[])).expect("fits");
+        let [four, five] = [Some(hash(4)), Some(hash(5))];
+        assert_eq!(at(&blocks), [None, None, None, three, four, five, None]);
+        assert_eq!(blocks.take_overtaken(), [hash(1), hash(2)]);
+        blocks.numbered = Some((hash(1), 11));
+        assert_eq!(blocks.finalized_at(14), None, "the one whose number is known is gone");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use sp_crypto_hashing::blake2_256;
 use subxt::utils::H256;
 use subxt_rpcs::{RpcClient, client::RpcSubscription, rpc_params};
 
-use super::{SourceProblem, call};
+use super::{CALL_DEADLINE, Failed, SourceProblem, call};
 use crate::chain::{
     FinalizedBlock,
     records::StorageKey,
@@ -34,6 +34,8 @@ pub(super) struct Legacy {
     runtimes: Option<RpcSubscription<RuntimeVersion>>,
     /// Whether it was said already that the node refuses.
     told: bool,
+    /// The newest head that was heard of.
+    newest: Option<FinalizedBlock>,
 }
 
 impl Legacy {
@@ -52,10 +54,10 @@ impl Legacy {
             }
             Err(error) => return Err(error),
         };
-        Ok(Self { client, heads, runtimes, told: false })
+        Ok(Self { client, heads, runtimes, told: false, newest: None })
     }
 
-    pub(super) async fn next(&mut self, keys: &[StorageKey]) -> Result<News, SourceProblem> {
+    pub(super) async fn next(&mut self) -> Result<News, SourceProblem> {
         if self.runtimes.is_none() && !std::mem::replace(&mut self.told, true) {
             return Ok(News::BestRuntime(None));
         }
@@ -67,7 +69,8 @@ impl Legacy {
             // A finalized block may be what an upgrade waits for.
             biased;
             header = self.heads.next() => {
-                self.read(header.ok_or(SourceProblem::Closed)?, keys).await.map(News::Finalized)
+                self.take(header)?;
+                Ok(News::Finalized)
             }
             runtime = runtime => {
                 let runtime = runtime.ok_or(SourceProblem::Closed)?.map_err(SourceProblem::call(FOLLOWING))?;
@@ -76,28 +79,59 @@ impl Legacy {
         }
     }
 
-    async fn read(
-        &mut self,
-        mut header: Result<Header, subxt_rpcs::Error>,
-        keys: &[StorageKey],
-    ) -> Result<Head, SourceProblem> {
+    fn take(&mut self, header: Option<Result<Header, subxt_rpcs::Error>>) -> Result<(), SourceProblem> {
+        let header = header.ok_or(SourceProblem::Closed)?.map_err(SourceProblem::call(FOLLOWING))?;
+        self.newest = Some(FinalizedBlock { number: header.number, hash: header.hash() });
+        Ok(())
+    }
+
+    pub(super) async fn read_newest(&mut self, keys: &[StorageKey]) -> Result<Head, SourceProblem> {
         // Only the newest counts: reading each of a backlog would keep us behind.
         while let Some(newer) = self.heads.next().now_or_never() {
-            header = newer.ok_or(SourceProblem::Closed)?;
+            self.take(newer)?;
         }
-        let header = header.map_err(SourceProblem::call(FOLLOWING))?;
-        let block = FinalizedBlock { number: header.number, hash: header.hash() };
-        let hash = H256(block.hash);
-        let (values, runtime) = call(
-            "reading the release",
-            try_join(
-                try_join_all(keys.iter().map(|key| storage(&self.client, key, hash))),
-                self.client.request::<RuntimeVersion>("state_getRuntimeVersion", rpc_params![hash]),
-            ),
-        )
-        .await?;
-        Ok(Head { block, spec_version: runtime.spec_version, values })
+        let block = match self.newest {
+            Some(block) => block,
+            None => {
+                let first = tokio::time::timeout(CALL_DEADLINE, self.heads.next()).await;
+                let no_answer = SourceProblem::NoAnswer { doing: FOLLOWING, after: CALL_DEADLINE };
+                self.take(first.map_err(|_| no_answer)?)?;
+                return Box::pin(self.read_newest(keys)).await;
+            }
+        };
+        Ok(read(&self.client, block, keys).await?)
     }
+}
+
+/// Reads the finalized block with this number, unless the node says that it has its state no more.
+pub(super) async fn read_at(
+    client: &RpcClient,
+    number: u64,
+    keys: &[StorageKey],
+) -> Result<Option<Head>, SourceProblem> {
+    let hash = client.request::<Option<H256>>("chain_getBlockHash", rpc_params![number]);
+    let Some(hash) = call("asking for a block by its number", hash).await? else { return Ok(None) };
+    match read(client, FinalizedBlock { number, hash: hash.0 }, keys).await {
+        Ok(head) => Ok(Some(head)),
+        Err(Failed::Refused(problem)) => {
+            tracing::debug!(number, %problem, "a finalized block cannot be read any more");
+            Ok(None)
+        }
+        Err(Failed::Otherwise(problem)) => Err(problem),
+    }
+}
+
+async fn read(client: &RpcClient, block: FinalizedBlock, keys: &[StorageKey]) -> Result<Head, Failed> {
+    let hash = H256(block.hash);
+    let (values, runtime) = call(
+        "reading the release",
+        try_join(
+            try_join_all(keys.iter().map(|key| storage(client, key, hash))),
+            client.request::<RuntimeVersion>("state_getRuntimeVersion", rpc_params![hash]),
+        ),
+    )
+    .await?;
+    Ok(Head { block, spec_version: runtime.spec_version, values })
 }
 
 async fn storage(

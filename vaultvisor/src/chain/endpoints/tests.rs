@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::timeout};
 
 use self::fake_node::{FakeNode, Serves};
 use super::*;
-use crate::chain::{ChainStatus, SourceSettings, follow, read_once, records::Records, source::Head};
+use crate::chain::{ChainStatus, SourceSettings, follow, read_once, records::Records};
 
 /// Far more than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,14 +31,14 @@ async fn connect(node: &FakeNode) -> Node {
 }
 
 async fn news(source: &mut Node) -> News {
-    timeout(PATIENCE, source.next(&keys())).await.expect("in time").expect("news")
+    timeout(PATIENCE, source.next()).await.expect("in time").expect("news")
 }
 
 /// The next finalized head.
 async fn next(source: &mut Node) -> Head {
     loop {
-        if let News::Finalized(head) = news(source).await {
-            return head;
+        if news(source).await == News::Finalized {
+            return timeout(PATIENCE, source.read_newest(&keys())).await.expect("in time").expect("a head");
         }
     }
 }
@@ -81,7 +81,10 @@ async fn modern_and_old_nodes_tell_the_same() {
 async fn a_node_that_serves_both_is_followed_the_modern_way_unless_told_otherwise() {
     let node = FakeNode::start(Serves::BOTH).await;
     assert!(is_modern(&connect(&node).await));
-    let old = RpcConnector { legacy_only: true }.connect(&node.url).await.expect("the node serves both");
+    let old = RpcConnector { legacy_only: true, ..RpcConnector::default() }
+        .connect(&node.url)
+        .await
+        .expect("the node serves both");
     assert!(!is_modern(&old));
 }
 
@@ -141,6 +144,53 @@ async fn an_old_node_that_does_not_tell_of_the_best_block_is_followed_all_the_sa
 }
 
 #[tokio::test]
+async fn an_older_finalized_block_is_read_by_its_number_in_every_way() {
+    let keeping = RpcConnector { keep_finalized: 3, ..RpcConnector::default() };
+    let none_kept = RpcConnector::default();
+    // The oldest that can be read: what is kept for us, or with legacy methods anything.
+    for (serves, connector, oldest) in [
+        (Serves::MODERN, keeping, 5),
+        (Serves::MODERN, none_kept, 8),
+        (Serves::BOTH, none_kept, 1),
+        (Serves::OLD, none_kept, 1),
+    ] {
+        let node = FakeNode::start(serves).await;
+        let mut source = connector.connect(&node.url).await.expect("served");
+        next(&mut source).await;
+        let mut told = Vec::new();
+        for number in 1..=8 {
+            node.finalize(number, number as u32, Some(&release(number)));
+            let head = next(&mut source).await;
+            assert_eq!(head.block.number, number);
+            told.push(head);
+        }
+        for head in told {
+            let read = source.read_at(head.block.number, &keys()).await.expect("answers");
+            let expected = (head.block.number >= oldest).then_some(head);
+            assert_eq!(read, expected, "{serves:?}, {connector:?}");
+        }
+        assert_eq!(source.read_at(99, &keys()).await.expect("answers"), None);
+    }
+}
+
+#[tokio::test]
+async fn who_stops_waiting_for_news_loses_none() {
+    for serves in [Serves::MODERN, Serves::OLD] {
+        let node = FakeNode::start(serves).await;
+        let mut source = connect(&node).await;
+        for number in 1..=30 {
+            node.finalize(number, 1, Some(b"x"));
+            for micros in [0, 1, 10, 100, 1000] {
+                let _ = timeout(Duration::from_micros(micros), source.next()).await;
+            }
+        }
+        node.finalize(31, 1, Some(b"x"));
+        while next(&mut source).await.block.number < 31 {}
+        assert!(node.pinned() <= 2, "{} pinned", node.pinned());
+    }
+}
+
+#[tokio::test]
 async fn a_backlog_is_skipped_for_the_newest_block() {
     for serves in [Serves::MODERN, Serves::OLD] {
         let node = FakeNode::start(serves).await;
@@ -177,7 +227,7 @@ async fn a_node_that_goes_away_is_an_error_at_once() {
         next(&mut source).await;
         drop(node);
         let gone = loop {
-            match timeout(PATIENCE, source.next(&keys())).await.expect("at once") {
+            match timeout(PATIENCE, source.next()).await.expect("at once") {
                 Ok(News::BestRuntime(_)) => {}
                 read => break read.expect_err("gone"),
             }

@@ -38,6 +38,7 @@ struct Scripted {
     endpoint: String,
     genesis: GenesisHash,
     steps: VecDeque<Step>,
+    newest: Option<Head>,
 }
 
 impl Script {
@@ -69,7 +70,7 @@ impl Connect for Script {
             self.connections.lock().expect("one thread").get_mut(endpoint).and_then(VecDeque::pop_front);
         match next {
             Some((genesis, steps)) => {
-                Ok(Scripted { endpoint: endpoint.to_owned(), genesis, steps: steps.into() })
+                Ok(Scripted { endpoint: endpoint.to_owned(), genesis, steps: steps.into(), newest: None })
             }
             None => Err(SourceProblem::Connect("refused".to_owned()).at(endpoint)),
         }
@@ -81,13 +82,25 @@ impl ReleaseSource for Scripted {
         self.genesis
     }
 
-    async fn next(&mut self, _keys: &[StorageKey]) -> Result<News, SourceError> {
+    async fn read_newest(&mut self, _keys: &[StorageKey]) -> Result<Head, SourceError> {
+        Ok(self.newest.clone().expect("told of"))
+    }
+
+    async fn read_at(&mut self, _number: u64, _keys: &[StorageKey]) -> Result<Option<Head>, SourceError> {
+        Ok(None)
+    }
+
+    async fn next(&mut self) -> Result<News, SourceError> {
         match self.steps.pop_front() {
-            Some(Step::Head(head)) => Ok(News::Finalized(head)),
+            Some(Step::Head(head)) => {
+                self.newest = Some(head);
+                Ok(News::Finalized)
+            }
             Some(Step::Best(spec_version)) => Ok(News::BestRuntime(spec_version)),
             Some(Step::After(time, head)) => {
                 sleep(time).await;
-                Ok(News::Finalized(head))
+                self.newest = Some(head);
+                Ok(News::Finalized)
             }
             Some(Step::Fail) => Err(SourceProblem::Closed.at(&self.endpoint)),
             None => std::future::pending().await,
