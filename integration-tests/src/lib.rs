@@ -10,6 +10,7 @@
 //! - [`dev_chain`]: the chain, and control over its blocks, its finality and its runtime; what its state says.
 //! - [`release_server`]: the place that releases are downloaded from.
 //! - [`releases`]: distinct real programs to release.
+//! - [`rpc_proxy`]: a node that lies, lags, is silent or old: a proxy in front of a real one.
 //! - [`operator`]: Vaultvisor as an operator has it: configuration, daemon, status, what is left on the machine.
 //! - [`status`]: the status JSON.
 //! - [`ledger`]: what the vaults themselves wrote down: when they lived and what ended them. The judge of
@@ -30,5 +31,6 @@ pub mod orders;
 pub mod redis;
 pub mod release_server;
 pub mod releases;
+pub mod rpc_proxy;
 pub mod status;
 pub mod wait;
