@@ -80,6 +80,11 @@ impl Version {
         }
     }
 
+    /// The first `digits` digits of a checksum, for a release that has no tag.
+    pub fn of_hex_digits(checksum: &Checksum, digits: usize) -> Self {
+        Self(checksum.to_string().chars().take(digits.max(1)).collect())
+    }
+
     /// The tag as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -7,11 +7,11 @@ use url::Url;
 
 use super::{
     transfer::Transfer,
-    url::{Filling, UrlTemplate},
+    url::{Filling, UrlTemplate, stated},
 };
 use crate::{
     error_chain::Chained,
-    release::{ArtifactName, Checksum, Version},
+    release::{ArtifactName, Checksum, StatedUri, Version},
 };
 
 /// A file that a release names.
@@ -23,6 +23,8 @@ pub struct NamedFile {
     pub artifact: Option<ArtifactName>,
     /// The SHA-256 that it should have.
     pub checksum: Checksum,
+    /// A place that is stated with it.
+    pub uri: Option<StatedUri>,
 }
 
 /// What is at one place.
@@ -30,7 +32,7 @@ pub struct NamedFile {
 pub struct FileCheck {
     /// The file.
     pub file: NamedFile,
-    /// The place; `None` if no release URL is one for this file.
+    /// The place; `None` if no release URL is one for this file, or the stated one is not allowed.
     pub url: Option<Url>,
     /// What was found.
     pub found: Found,
@@ -69,6 +71,16 @@ pub async fn check_files(
     for file in files {
         let filling = Filling { version: &file.version, network, checksum: file.checksum };
         let before = checks.len();
+        if let Some(uri) = &file.uri {
+            let (url, found) = match stated(uri) {
+                Ok(url) => {
+                    let found = look(transfer, &url, file.checksum).await;
+                    (Some(url), found)
+                }
+                Err(error) => (None, Found::Nothing { reason: Chained(&error).to_string() }),
+            };
+            checks.push(FileCheck { file: file.clone(), url, found });
+        }
         for template in templates {
             let (url, found) = match template.fill_artifact(filling, file.artifact.as_ref()) {
                 None => continue,
@@ -120,11 +132,12 @@ mod tests {
             version: "1.0".parse().expect("a version"),
             artifact: None,
             checksum: abc.parse().expect("a checksum"),
+            uri: None,
         };
         let migration =
             NamedFile { artifact: Some("args-migration".parse().expect("a name")), ..binary.clone() };
         let transfer = Transfer::new(Limits::default()).expect("client");
-        let checks = check_files(&transfer, &[binary, migration], &templates, "dev").await;
+        let checks = check_files(&transfer, &[binary.clone(), migration], &templates, "dev").await;
         let found: Vec<&Found> = checks.iter().map(|check| &check.found).collect();
         assert!(
             matches!(
@@ -139,5 +152,14 @@ mod tests {
             "{found:?}"
         );
         assert_eq!(checks[3].url, None, "the binary is not taken for the migration");
+
+        // A place that a chain may not name is told of and not looked at.
+        let uri = StatedUri::from_bytes(format!("file://{}/right/1.0", folder.path().display()).as_bytes());
+        let checks = check_files(&transfer, &[NamedFile { uri, ..binary }], &[], "dev").await;
+        assert!(
+            matches!(&checks[..], [FileCheck { url: None, found: Found::Nothing { reason }, .. }]
+            if reason.contains("not allowed")),
+            "{checks:?}"
+        );
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Pure, by the metadata of a chain:
 //!
-//! - [`calls`]: the calls, and how several become one.
+//! - [`calls`]: the calls, and how several become one; [`client_calls`]: those of `ClientsInfo`.
 //! - [`decoded`]: calls of any pallet, from bytes that nobody vouches for.
 //! - [`mod@explain`]: what a decoded call means.
 //! - [`forecast`]: what calls would do to the record that a chain holds now.
@@ -14,6 +14,7 @@
 
 pub mod calls;
 pub mod changes;
+pub mod client_calls;
 pub mod decoded;
 mod error;
 pub mod explain;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sp_crypto_hashing::{blake2_128, twox_128};
 
 pub use self::{
-    clients_info::{DEFAULT_CLIENT, MAX_CLIENT_BYTES},
+    clients_info::{DEFAULT_CLIENT, MAX_CLIENT_BYTES, MAX_URI_BYTES, PALLET as CLIENTS_INFO, release_of},
     list::{Reading, Records},
 };
 use super::PendingRelease;

@@ -22,13 +22,13 @@ use sha2::{Digest, Sha256};
 
 use super::{Exit, Failure, Global};
 use crate::{
-    artifact::url::UrlTemplate,
+    artifact::url::{Filling, UrlError, UrlTemplate},
     chain::{
         SourceSettings,
-        records::{DEFAULT_PALLET, Records},
+        records::{DEFAULT_PALLET, MAX_CLIENT_BYTES, MAX_URI_BYTES, RecordName, Records},
     },
     config,
-    release::{ArtifactName, Artifacts, Checksum},
+    release::{ArtifactName, Artifacts, Checksum, Version},
 };
 
 /// How long a command waits for a chain that it only reads.
@@ -93,6 +93,17 @@ struct Chain {
     /// Its name in the configuration.
     network: Option<String>,
     release_urls: Vec<UrlTemplate>,
+}
+
+impl Chain {
+    /// Where that release is published first.
+    fn first_url(&self, version: &Version, checksum: Checksum) -> Result<String, InputError> {
+        let (Some(template), Some(network)) = (self.release_urls.first(), &self.network) else {
+            return Err(InputError::NoUri);
+        };
+        let binary = template.fill_artifact(Filling { version, network, checksum }, None);
+        Ok(binary.ok_or(InputError::NoUri)??.to_string())
+    }
 }
 
 impl ChainArgs {
@@ -200,6 +211,26 @@ enum InputError {
     TooLarge { path: PathBuf, limit: u64, what: &'static str },
     #[error("{} has no network {name:?}; it knows {}", path.display(), known.join(", "))]
     NoNetwork { name: String, path: PathBuf, known: Vec<String> },
+    #[error("{option} is not for the record {record}")]
+    NotInRecord { option: &'static str, record: RecordName },
+    #[error("the client {found:?} is none, expected 1 to {MAX_CLIENT_BYTES} bytes")]
+    Client { found: String },
+    #[error("the record clients-info needs a binary: expected --binary or --checksum")]
+    NoBinary,
+    #[error(
+        "the record clients-info needs the place of the binary: expected --uri, or --version and --network with release \
+         URLs in the configuration"
+    )]
+    NoUri,
+    #[error("the URI has {bytes} bytes, expected 1 to {MAX_URI_BYTES}: the runtimes take no other")]
+    UriLength { bytes: usize },
+    #[error(transparent)]
+    Uri(#[from] UrlError),
+    #[error(
+        "vaultvisors would know the release at {uri:?} as {tag}, and not as {version}: expected the same version behind \
+         /download/"
+    )]
+    OtherVersion { version: Version, uri: String, tag: Version },
     #[error("the artifact {name} is given twice; expected each name once")]
     Twice { name: ArtifactName },
 }

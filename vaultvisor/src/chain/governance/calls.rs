@@ -14,10 +14,14 @@ use subxt::{
 };
 
 use super::{
+    client_calls::ClientCall,
     decoded, explain,
     forecast::{Forecast, Limits, Refusal},
 };
-use crate::release::{ArtifactName, Artifacts, Blake2Hash, Checksum, Version};
+use crate::{
+    chain::records::CLIENTS_INFO,
+    release::{ArtifactName, Artifacts, Blake2Hash, Checksum, Version},
+};
 
 /// One call of `pallet-vault-release`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +123,10 @@ impl ReleaseCall {
 pub enum Step {
     /// A call of the release pallet.
     Release(ReleaseCall),
-    /// `System.authorize_upgrade`: the runtime may be replaced by the code with this hash.
+    /// A call of `ClientsInfo`.
+    Client(ClientCall),
+    /// `System.authorize_upgrade`, or `ParachainSystem.authorize_upgrade` where the runtime is older than that: the
+    /// runtime may be replaced by the code with this hash.
     AuthorizeUpgrade {
         /// BLAKE2-256 of the code.
         code_hash: Blake2Hash,
@@ -208,7 +215,7 @@ impl Proposal {
     /// Encodes the call, after everything that the metadata can tell was checked.
     pub fn encode(&self, metadata: &Metadata) -> Result<Vec<u8>, CallError> {
         self.check(metadata)?;
-        let bytes = encode(&self.payload(), metadata).map_err(self.build_error())?;
+        let bytes = encode(&self.payload(metadata), metadata).map_err(self.build_error())?;
         let call = decoded::decode_call(metadata, &bytes).map_err(self.build_error())?;
         if explain::explain(&call, &self.pallet).steps(self.sudo) == Some(self.steps.clone()) {
             Ok(bytes)
@@ -238,16 +245,24 @@ impl Proposal {
     fn release_calls(&self) -> impl Iterator<Item = &ReleaseCall> {
         self.steps.iter().filter_map(|step| match step {
             Step::Release(call) => Some(call),
-            Step::AuthorizeUpgrade { .. } => None,
+            Step::Client(_) | Step::AuthorizeUpgrade { .. } => None,
         })
     }
 
     /// The call, for whoever encodes or signs it.
-    pub fn payload(&self) -> DynamicPayload<Composite<()>> {
+    pub fn payload(&self, metadata: &Metadata) -> DynamicPayload<Composite<()>> {
         let step = |step: &Step| match step {
             Step::Release(call) => payload(&self.pallet, call.name(), call.arguments()),
+            Step::Client(call) => payload(CLIENTS_INFO, call.name(), call.arguments()),
             Step::AuthorizeUpgrade { code_hash } => {
-                payload("System", "authorize_upgrade", vec![("code_hash", Value::from_bytes(code_hash.0))])
+                let code_hash = ("code_hash", Value::from_bytes(code_hash.0));
+                match authorizes(metadata) {
+                    Some(PARACHAIN_SYSTEM) => {
+                        let check = ("check_version", Value::bool(true));
+                        payload(PARACHAIN_SYSTEM, AUTHORIZE_UPGRADE, vec![code_hash, check])
+                    }
+                    _ => payload("System", AUTHORIZE_UPGRADE, vec![code_hash]),
+                }
             }
         };
         let call = match self.steps.as_slice() {
@@ -266,6 +281,7 @@ impl Proposal {
         for step in &self.steps {
             let name = match step {
                 Step::Release(call) => format!("{}.{}", self.pallet, call.name()),
+                Step::Client(call) => format!("{CLIENTS_INFO}.{}", call.name()),
                 Step::AuthorizeUpgrade { .. } => "System.authorize_upgrade".to_owned(),
             };
             if !names.contains(&name) {
@@ -284,10 +300,7 @@ impl Proposal {
                 .check_lengths(call)
                 .map_err(|refusal| self.refused(call, refusal))?;
         }
-        let has = |pallet, call| {
-            let pallet = metadata.pallet_by_name(pallet);
-            pallet.is_some_and(|pallet| pallet.call_variant_by_name(call).is_some())
-        };
+        let has = |pallet, call| has_call(metadata, pallet, call);
         let missing = |call, purpose, remedy| Err(CallError::Missing { call, purpose, remedy });
         if self.steps.len() > 1 && !has("Utility", "batch_all") {
             return missing(
@@ -296,8 +309,21 @@ impl Proposal {
                 "make the calls one by one",
             );
         }
+        let client = self.steps.iter().find_map(|step| match step {
+            Step::Client(call) => Some(call),
+            _ => None,
+        });
+        if let Some(call) = client
+            && !has(CLIENTS_INFO, call.name())
+        {
+            return missing(
+                "ClientsInfo.set_current_client_release or set_pending_client_release",
+                "the record clients-info",
+                "leave --record out for a chain that has pallet-vault-release",
+            );
+        }
         let upgrade = self.steps.iter().any(|step| matches!(step, Step::AuthorizeUpgrade { .. }));
-        if upgrade && !has("System", "authorize_upgrade") {
+        if upgrade && authorizes(metadata).is_none() {
             return missing(
                 "System.authorize_upgrade",
                 "the runtime upgrade",
@@ -315,8 +341,28 @@ impl Proposal {
     }
 }
 
+const PARACHAIN_SYSTEM: &str = "ParachainSystem";
+const AUTHORIZE_UPGRADE: &str = "authorize_upgrade";
+
+fn has_call(metadata: &Metadata, pallet: &str, call: &str) -> bool {
+    metadata.pallet_by_name(pallet).is_some_and(|pallet| pallet.call_variant_by_name(call).is_some())
+}
+
+/// The pallet by which upgrades are authorized. The bridges' runtimes of 2023 have it in the parachain's own one.
+fn authorizes(metadata: &Metadata) -> Option<&'static str> {
+    ["System", PARACHAIN_SYSTEM].into_iter().find(|pallet| has_call(metadata, pallet, AUTHORIZE_UPGRADE))
+}
+
+/// Whether the runtime states releases in a way that we know: our pallet under that name, or `ClientsInfo`.
+pub fn check_records(metadata: &Metadata, pallet: &str) -> Result<(), CallError> {
+    if has_call(metadata, CLIENTS_INFO, "set_current_client_release") {
+        return Ok(());
+    }
+    check_pallet(metadata, pallet, "set_vault_release")
+}
+
 /// Whether the runtime has our pallet under that name, with that call.
-pub fn check_pallet(metadata: &Metadata, name: &str, call: &'static str) -> Result<(), CallError> {
+fn check_pallet(metadata: &Metadata, name: &str, call: &'static str) -> Result<(), CallError> {
     let is_ours = "set_vault_release";
     let Some(pallet) = metadata.pallet_by_name(name) else {
         let similar = metadata.pallets().filter(|pallet| pallet.call_variant_by_name(is_ours).is_some());

@@ -6,9 +6,11 @@
 
 use super::{
     calls::{ReleaseCall, Step},
+    client_calls::ClientCall,
     decoded::{Call, DecodeError, Decoded, Field},
     forecast::Refusal,
 };
+use crate::chain::records::CLIENTS_INFO;
 use crate::release::{ArtifactName, Blake2Hash, Checksum, MAX_NAME_BYTES, Version};
 
 /// A call and what it means.
@@ -29,6 +31,8 @@ pub struct Explained<'b> {
 pub enum Meaning<'b> {
     /// States something about vault releases.
     Release(Statement),
+    /// States the release of a client in `ClientsInfo`.
+    Client(ClientCall),
     /// Allows the runtime to be replaced by the code with this hash.
     AuthorizeUpgrade {
         /// BLAKE2-256 of the code.
@@ -143,6 +147,9 @@ fn known<'b>(call: &Call<'b>, release_pallet: &str) -> Option<Meaning<'b>> {
         call.fields.iter().map(|field| (field.name.unwrap_or_default(), &field.value)).collect();
     if call.pallet == release_pallet {
         return statement(call.name, &arguments).map(Meaning::Release);
+    }
+    if call.pallet == CLIENTS_INFO {
+        return ClientCall::read(call.name, &arguments).map(Meaning::Client);
     }
     let inner = |call: &Call<'b>| Box::new(explain(call, release_pallet));
     let batch = |calls: &[Decoded<'b>], on_failure| {
@@ -334,6 +341,17 @@ impl<'b> Explained<'b> {
         found
     }
 
+    /// The calls about releases of clients in `ClientsInfo`, in the order in which they stand.
+    pub fn client_calls(&self) -> Vec<&ClientCall> {
+        let mut found = Vec::new();
+        self.walk(&mut |call| {
+            if let Meaning::Client(call) = &call.meaning {
+                found.push(call);
+            }
+        });
+        found
+    }
+
     /// The steps of a proposal that this is; `None` if it is anything else.
     pub fn steps(&self, sudo: bool) -> Option<Vec<Step>> {
         let call = match &self.meaning {
@@ -343,6 +361,7 @@ impl<'b> Explained<'b> {
         };
         let step = |call: &Explained<'b>| match &call.meaning {
             Meaning::Release(Statement { call: Ok(call), .. }) => Some(Step::Release(call.clone())),
+            Meaning::Client(call) => Some(Step::Client(call.clone())),
             Meaning::AuthorizeUpgrade { code_hash, checked: true } => {
                 Some(Step::AuthorizeUpgrade { code_hash: *code_hash })
             }

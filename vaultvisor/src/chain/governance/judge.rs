@@ -4,9 +4,11 @@
 //! if they were made at this place: that is what a voter asks about. Only what really ends a batch ends it here.
 
 use super::{
+    client_calls::ClientCall,
     explain::{Explained, Meaning, OnFailure, Outcome, Verdict},
     forecast::{Forecast, Refusal},
 };
+use crate::artifact::url::stated;
 
 /// Whether the calls after it are made.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,8 +52,8 @@ fn run(call: &mut Explained<'_>, forecast: &mut Forecast) -> Flow {
             call.outcome = applied.map_or_else(Outcome::Refused, |()| Outcome::Succeeds);
             flow
         }
-        // Root can always authorize; whether the code will be taken is another question, at another time.
-        Meaning::AuthorizeUpgrade { .. } => {
+        // Root can always do these; whether the code will be taken is another question, at another time.
+        Meaning::Client(_) | Meaning::AuthorizeUpgrade { .. } => {
             call.outcome = Outcome::Succeeds;
             Flow::GoesOn
         }
@@ -131,6 +133,13 @@ pub enum Warning {
         /// The call.
         call: String,
     },
+    /// The place that it names is none that a chain may name, so vaultvisors will not fetch from there.
+    PlaceNotAllowed {
+        /// The call.
+        call: String,
+        /// Why not.
+        reason: String,
+    },
     /// It acts as somebody else.
     ActsAs {
         /// The call.
@@ -160,6 +169,11 @@ pub fn warnings(call: &Explained<'_>) -> Vec<Warning> {
             Meaning::ReplaceCode { .. } => found.push(Warning::ReplacesCode { call: name.clone() }),
             Meaning::AuthorizeUpgrade { checked: false, .. } => {
                 found.push(Warning::UncheckedUpgrade { call: name.clone() });
+            }
+            Meaning::Client(ClientCall { uri: Some(uri), .. }) => {
+                if let Err(error) = stated(uri) {
+                    found.push(Warning::PlaceNotAllowed { call: name.clone(), reason: error.to_string() });
+                }
             }
             Meaning::DispatchAs { .. } => found.push(Warning::ActsAs { call: name.clone() }),
             Meaning::NotePreimage { call: Err(error), .. } => {

@@ -152,7 +152,7 @@ async fn publish_unbounded(
         .build();
     let transaction = best
         .transactions()
-        .create_signable_offline(&proposal.payload(), params)
+        .create_signable_offline(&proposal.payload(best.metadata_ref()), params)
         .and_then(|mut unsigned| unsigned.sign(signer))
         .map_err(|source| PublishError::Sign(Box::new(source)))?;
 

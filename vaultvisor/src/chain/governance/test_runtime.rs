@@ -28,6 +28,11 @@ pub(crate) enum RuntimeCall {
     Referenda(ReferendaCall),
     #[codec(index = 11)]
     Odd(OddCall),
+    /// The index that it has on the live bridges.
+    #[codec(index = 69)]
+    ClientsInfo(ClientsInfoCall),
+    #[codec(index = 85)]
+    ParachainSystem(ParachainSystemCall),
 }
 
 #[derive(Clone, Encode, TypeInfo)]
@@ -113,6 +118,30 @@ pub(crate) enum ReleaseCall {
     another_call,
 }
 
+/// As the metadata of the live bridges describes it.
+#[derive(Clone, Encode, TypeInfo)]
+pub(crate) enum ClientsInfoCall {
+    #[codec(index = 0)]
+    set_current_client_release { client_name: BoundedVec, release: ClientRelease },
+    #[codec(index = 1)]
+    set_pending_client_release { client_name: BoundedVec, release: ClientRelease },
+}
+
+#[derive(Clone, Encode, TypeInfo)]
+pub(crate) struct BoundedVec(pub(crate) Vec<u8>);
+
+#[derive(Clone, Encode, TypeInfo)]
+pub(crate) struct ClientRelease {
+    pub(crate) uri: BoundedVec,
+    pub(crate) checksum: H256,
+}
+
+#[derive(Clone, Encode, TypeInfo)]
+pub(crate) enum ParachainSystemCall {
+    #[codec(index = 2)]
+    authorize_upgrade { code_hash: H256, check_version: bool },
+}
+
 #[derive(Clone, Encode, TypeInfo)]
 pub(crate) enum ReferendaCall {
     #[codec(index = 0)]
@@ -155,7 +184,7 @@ pub(crate) fn metadata() -> Metadata {
     metadata_without("")
 }
 
-/// The metadata of the runtime without the calls of one pallet.
+/// The metadata of the runtime without the calls of one pallet, or of several with blanks between.
 pub(crate) fn metadata_without(absent: &str) -> Metadata {
     let pallets = [
         ("System", 0, meta_type::<SystemCall>()),
@@ -166,8 +195,14 @@ pub(crate) fn metadata_without(absent: &str) -> Metadata {
         ("VaultRelease", 9, meta_type::<ReleaseCall>()),
         ("Referenda", 10, meta_type::<ReferendaCall>()),
         ("Odd", 11, meta_type::<OddCall>()),
+        ("ClientsInfo", 69, meta_type::<ClientsInfoCall>()),
+        ("ParachainSystem", 85, meta_type::<ParachainSystemCall>()),
     ];
-    let pallets = pallets.into_iter().filter(|(name, ..)| *name != absent).map(pallet).collect();
+    let pallets = pallets
+        .into_iter()
+        .filter(|(name, ..)| !absent.split(' ').any(|absent| absent == *name))
+        .map(pallet)
+        .collect();
     let extrinsic = v14::ExtrinsicMetadata {
         ty: meta_type::<UncheckedExtrinsic<H256, H256>>(),
         version: 4,
@@ -234,6 +269,15 @@ pub(crate) fn remove_artifact(version: &str, name: &str) -> RuntimeCall {
     RuntimeCall::VaultRelease(ReleaseCall::remove_release_artifact {
         version: version.into(),
         name: name.into(),
+    })
+}
+
+pub(crate) fn client_release(client: &[u8], uri: &[u8], checksum: u8, pending: bool) -> RuntimeCall {
+    let client_name = BoundedVec(client.to_vec());
+    let release = ClientRelease { uri: BoundedVec(uri.to_vec()), checksum: H256([checksum; 32]) };
+    RuntimeCall::ClientsInfo(match pending {
+        false => ClientsInfoCall::set_current_client_release { client_name, release },
+        true => ClientsInfoCall::set_pending_client_release { client_name, release },
     })
 }
 

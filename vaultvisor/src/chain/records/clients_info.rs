@@ -15,7 +15,7 @@ use super::{Misfit, PendingRelease, Slots, StorageKey, decode_exactly};
 use crate::release::{Artifacts, Checksum, Release, StatedUri, Version};
 
 /// The pallet's name, the same on all of these chains.
-pub(super) const PALLET: &str = "ClientsInfo";
+pub const PALLET: &str = "ClientsInfo";
 pub(super) const CURRENT: &str = "CurrentClientReleases";
 pub(super) const PENDING: &str = "PendingClientReleases";
 
@@ -26,7 +26,7 @@ pub const DEFAULT_CLIENT: &str = "vault";
 pub const MAX_CLIENT_BYTES: usize = 255;
 
 /// The longest URI that the runtimes take (`ClientsInfo.MaxUriLength`), in bytes.
-const MAX_URI_BYTES: usize = 255;
+pub const MAX_URI_BYTES: usize = 255;
 
 /// How many digits of a checksum stand for a version that the URI does not tell: enough to tell releases apart
 /// and to find the file by.
@@ -47,31 +47,26 @@ struct WireRelease {
     checksum: [u8; 32],
 }
 
-pub(super) fn current(value: &[u8]) -> Result<Release, Misfit> {
-    let (version, binary_checksum, uri) = release(value)?;
-    Ok(Release { sequence: None, version, binary_checksum, uri, artifacts: Artifacts::new() })
-}
-
 pub(super) fn pending(value: &[u8]) -> Result<PendingRelease, Misfit> {
-    let (version, binary_checksum, uri) = release(value)?;
-    let artifacts = Artifacts::new();
+    let Release { version, binary_checksum, uri, artifacts, .. } = current(value)?;
     Ok(PendingRelease { version, binary_checksum, uri, artifacts, spec_version: None })
 }
 
-fn release(value: &[u8]) -> Result<(Version, Checksum, Option<StatedUri>), Misfit> {
+pub(super) fn current(value: &[u8]) -> Result<Release, Misfit> {
     const EXPECTED: &str = "URI (at most 255 bytes) and checksum (32 bytes)";
     let wire: WireRelease = decode_exactly(value, EXPECTED)?;
     if wire.uri.len() > MAX_URI_BYTES {
         let found = format!("a URI of {} bytes", wire.uri.len());
         return Err(Misfit::Encoding { expected: EXPECTED, found });
     }
-    let (checksum, uri) = (Checksum(wire.checksum), StatedUri::from_bytes(&wire.uri));
-    let version = uri.as_ref().and_then(StatedUri::release_tag).map_or_else(|| digits(checksum), Ok)?;
-    Ok((version, checksum, uri))
+    Ok(release_of(StatedUri::from_bytes(&wire.uri), Checksum(wire.checksum)))
 }
 
-fn digits(checksum: Checksum) -> Result<Version, Misfit> {
-    Ok(Version::from_bytes(&checksum.to_string().as_bytes()[..CHECKSUM_DIGITS])?)
+/// The release that a place and a checksum are: its version is the tag in the URI, or the checksum's first digits.
+pub fn release_of(uri: Option<StatedUri>, binary_checksum: Checksum) -> Release {
+    let digits = || Version::of_hex_digits(&binary_checksum, CHECKSUM_DIGITS);
+    let version = uri.as_ref().and_then(StatedUri::release_tag).unwrap_or_else(digits);
+    Release { sequence: None, version, binary_checksum, uri, artifacts: Artifacts::new() }
 }
 
 #[cfg(test)]

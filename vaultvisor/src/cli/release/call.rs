@@ -10,18 +10,23 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    ArtifactArgs, ChainArgs, Exit, Failure, Global, InputError, METADATA_DEADLINE, open_file, print,
+    ArtifactArgs, Chain, ChainArgs, Exit, Failure, Global, InputError, METADATA_DEADLINE, open_file, print,
     print_json, sha256_of, words,
 };
 use crate::{
-    chain::governance::{
-        calls::{self, CallError, Proposal, ReleaseCall, Step},
-        decoded,
-        explain::{Explained, explain},
-        judge::{Warning, judge, warnings},
-        node::{Snapshot, read_snapshot},
+    artifact::url::stated,
+    chain::{
+        governance::{
+            calls::{self, CallError, Proposal, ReleaseCall, Step},
+            client_calls::ClientCall,
+            decoded,
+            explain::{Explained, explain},
+            judge::{Warning, judge, warnings},
+            node::{Snapshot, read_snapshot},
+        },
+        records::{MAX_CLIENT_BYTES, MAX_URI_BYTES, RecordName},
     },
-    release::{ArtifactName, Artifacts, Blake2Hash, Checksum, Version},
+    release::{ArtifactName, Artifacts, Blake2Hash, Checksum, StatedUri, Version},
 };
 
 /// The largest runtime that is read, in bytes; compressed ones have one or two MB, others up to ten.
@@ -42,19 +47,33 @@ pub struct CallArgs {
 /// What the call does.
 ///
 /// `--cancel` stands for itself, `--version` needs to be told what about that version: a binary makes it a release to
-/// set or to schedule, artifacts alone belong to a release that stands already.
+/// set or to schedule, artifacts alone belong to a release that stands already. `--uri` stands for a version in
+/// `clients-info`, which has none.
 #[derive(Debug, Args)]
 #[command(
-    group(ArgGroup::new("statement").required(true).multiple(true).args(["version", "cancel"])),
-    group(ArgGroup::new("new_release").args(["binary", "checksum"]).requires("version")),
+    group(ArgGroup::new("statement").required(true).multiple(true).args(["version", "cancel", "uri"])),
+    group(ArgGroup::new("named").multiple(true).args(["version", "uri"])),
+    group(ArgGroup::new("new_release").args(["binary", "checksum"]).requires("named")),
     group(
         ArgGroup::new("about_version")
             .multiple(true)
             .args(["binary", "checksum", "artifact", "artifact_checksum", "remove_artifact"])
-            .requires("version"),
+            .requires("named"),
     ),
 )]
 struct WhatArgs {
+    /// Where the chain keeps its release
+    #[arg(long, value_name = "RECORD", default_value = "vault-release", value_parser = record)]
+    record: RecordName,
+    /// With clients-info: have it come into force with the next runtime upgrade, and not at once
+    #[arg(long, requires = "new_release")]
+    pending: bool,
+    /// With clients-info: the client that it is about [default: the network's, or vault]
+    #[arg(long, value_name = "NAME", requires = "new_release")]
+    client: Option<String>,
+    /// With clients-info: where the binary is [default: the first of the network's release URLs, with --version]
+    #[arg(long, value_name = "URL", requires = "new_release")]
+    uri: Option<String>,
     /// The release that it is about
     #[arg(long, value_name = "V", requires = "about_version")]
     version: Option<Version>,
@@ -88,15 +107,65 @@ struct WhatArgs {
 
 impl WhatArgs {
     /// The steps in the order in which they take effect.
-    fn steps(self) -> Result<(Vec<Step>, bool), InputError> {
+    fn steps(self, chain: &Chain) -> Result<(Vec<Step>, bool), InputError> {
+        match self.record {
+            RecordName::VaultRelease => self.release_steps(),
+            RecordName::ClientsInfo => self.client_steps(chain),
+        }
+    }
+
+    /// Those of `ClientsInfo`, which keeps one file for each client and nothing else of a release.
+    fn client_steps(self, chain: &Chain) -> Result<(Vec<Step>, bool), InputError> {
+        let given = [
+            ("--schedule", self.schedule.is_some()),
+            ("--cancel", self.cancel),
+            ("--artifact", !self.artifacts.artifact.is_empty()),
+            ("--artifact-checksum", !self.artifacts.artifact_checksum.is_empty()),
+            ("--remove-artifact", !self.remove_artifact.is_empty()),
+        ];
+        if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(InputError::NotInRecord { option, record: self.record });
+        }
+        let checksum = self.checksum()?.ok_or(InputError::NoBinary)?;
+        let client = self.client.clone().unwrap_or_else(|| chain.source.records.client.clone());
+        if client.is_empty() || client.len() > MAX_CLIENT_BYTES {
+            return Err(InputError::Client { found: client });
+        }
+        let uri = match (&self.uri, &self.version) {
+            (Some(uri), _) => uri.clone(),
+            (None, Some(version)) => chain.first_url(version, checksum)?,
+            (None, None) => return Err(InputError::NoUri),
+        };
+        let uri = checked_uri(&uri, self.version.as_ref())?;
+        let call = ClientCall { client, uri: Some(uri), checksum, pending: self.pending };
+        let upgrade = self.upgrade()?;
+        Ok(([Step::Client(call)].into_iter().chain(upgrade).collect(), self.sudo))
+    }
+
+    fn checksum(&self) -> Result<Option<Checksum>, InputError> {
+        match (&self.binary, self.checksum) {
+            (Some(path), _) => sha256_of(path).map(Some),
+            (None, given) => Ok(given),
+        }
+    }
+
+    /// The runtime upgrade, which comes last.
+    fn upgrade(&self) -> Result<Option<Step>, InputError> {
         let code_hash = match (self.with_upgrade, &self.with_upgrade_code) {
             (None, Some(path)) => Some(blake2_of(path)?),
             (given, _) => given,
         };
-        let checksum = match (&self.binary, self.checksum) {
-            (Some(path), _) => Some(sha256_of(path)?),
-            (None, given) => given,
-        };
+        Ok(code_hash.map(|code_hash| Step::AuthorizeUpgrade { code_hash }))
+    }
+
+    fn release_steps(self) -> Result<(Vec<Step>, bool), InputError> {
+        let given =
+            [("--pending", self.pending), ("--client", self.client.is_some()), ("--uri", self.uri.is_some())];
+        if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(InputError::NotInRecord { option, record: self.record });
+        }
+        let upgrade = self.upgrade()?;
+        let checksum = self.checksum()?;
         let artifacts = self.artifacts.artifacts()?;
         let mut steps = Vec::new();
         if self.cancel {
@@ -110,9 +179,29 @@ impl WhatArgs {
                 None => steps.extend(edits(version, &artifacts, self.remove_artifact)?),
             }
         }
-        let upgrade = code_hash.map(|code_hash| Step::AuthorizeUpgrade { code_hash });
         Ok((steps.into_iter().map(Step::Release).chain(upgrade).collect(), self.sudo))
     }
+}
+
+/// What the chain takes and vaultvisors fetch from. They know a release by the tag in it, which must be the version that
+/// was given; without a tag they know it by its checksum.
+fn checked_uri(text: &str, version: Option<&Version>) -> Result<StatedUri, InputError> {
+    let too_long = text.len() > MAX_URI_BYTES;
+    let Some(uri) = StatedUri::from_bytes(text.as_bytes()).filter(|_| !too_long) else {
+        return Err(InputError::UriLength { bytes: text.len() });
+    };
+    stated(&uri)?;
+    match (version, uri.release_tag()) {
+        (Some(version), Some(tag)) if tag != *version => {
+            Err(InputError::OtherVersion { version: version.clone(), uri: text.to_owned(), tag })
+        }
+        _ => Ok(uri),
+    }
+}
+
+fn record(text: &str) -> Result<RecordName, String> {
+    RecordName::named(text)
+        .ok_or_else(|| format!("expected one of {}", RecordName::ALL.map(RecordName::as_str).join(", ")))
 }
 
 /// The calls that change the files of a release as it stands: first those that make room.
@@ -154,7 +243,7 @@ fn blake2_of(path: &Path) -> Result<Blake2Hash, InputError> {
 pub(super) async fn run(args: CallArgs, global: &Global) -> Result<(), Failure> {
     let CallArgs { chain, what, json } = args;
     let chain = chain.chain(global)?;
-    let (steps, sudo) = what.steps().map_err(Exit::Usage.failure())?;
+    let (steps, sudo) = what.steps(&chain).map_err(Exit::Usage.failure())?;
     let proposal = Proposal { pallet: chain.source.records.pallet.clone(), steps, sudo };
     let snapshot =
         read_snapshot(&chain.source, METADATA_DEADLINE).await.map_err(Exit::ChainUnreadable.failure())?;

@@ -18,7 +18,7 @@ use crate::{
     },
     chain::{
         governance::{
-            calls::{ReleaseCall, check_pallet},
+            calls::{ReleaseCall, check_records},
             changes::changes,
             decoded::{DecodeError, decode_call},
             explain::{Explained, Verdict, explain},
@@ -87,7 +87,7 @@ pub(super) async fn run(args: DecodeArgs, global: &Global) -> Result<(), Failure
     }
     let snapshot =
         read_snapshot(&chain.source, METADATA_DEADLINE).await.map_err(Exit::ChainUnreadable.failure())?;
-    check_pallet(&snapshot.metadata, &chain.source.records.pallet, "set_vault_release")?;
+    check_records(&snapshot.metadata, &chain.source.records.pallet)?;
     let call = decode_call(&snapshot.metadata, &bytes).map_err(|source| {
         let spec_version = snapshot.forecast.spec_version;
         Exit::Usage.failure()(DecodeInputError::NotACall {
@@ -138,13 +138,20 @@ fn named_files(call: &Explained<'_>) -> Vec<NamedFile> {
     for call in call.release_calls() {
         let file = match call.clone() {
             ReleaseCall::Set { version, checksum } | ReleaseCall::Schedule { version, checksum, .. } => {
-                NamedFile { version, artifact: None, checksum }
+                NamedFile { version, artifact: None, checksum, uri: None }
             }
             ReleaseCall::SetArtifact { version, name, checksum } => {
-                NamedFile { version, artifact: Some(name), checksum }
+                NamedFile { version, artifact: Some(name), checksum, uri: None }
             }
             ReleaseCall::Cancel | ReleaseCall::RemoveArtifact { .. } => continue,
         };
+        if !files.contains(&file) {
+            files.push(file);
+        }
+    }
+    for call in call.client_calls() {
+        let (version, uri) = (call.version(), call.uri.clone());
+        let file = NamedFile { version, artifact: None, checksum: call.checksum, uri };
         if !files.contains(&file) {
             files.push(file);
         }

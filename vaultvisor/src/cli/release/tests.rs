@@ -227,3 +227,19 @@ fn show_tells_the_client_and_the_place_and_escapes_what_a_chain_says() {
     }
     assert!(!text.contains("sequence") && !text.contains('\u{1b}'), "{text}");
 }
+
+#[test]
+fn clients_info_takes_its_own_options_and_no_others() {
+    let call = |more: &[&str]| {
+        let start = ["release", "call", "--endpoint", "ws://127.0.0.1:1", "--record", "clients-info"];
+        Line::try_parse_from(start.iter().chain(more)).is_ok()
+    };
+    assert!(call(&["--uri", "https://h/v", "--checksum", SUM]));
+    assert!(call(&["--uri", "https://h/v", "--checksum", SUM, "--pending", "--client", "oracle"]));
+    assert!(call(&["--version", "1", "--checksum", SUM, "--with-upgrade", SUM]));
+    assert!(!call(&["--uri", "https://h/v"]), "no binary");
+    assert!(!call(&["--checksum", SUM]), "no place and no version");
+    assert!(!call(&["--pending", "--cancel"]));
+    let start = ["release", "call", "--endpoint", "ws://127.0.0.1:1", "--record", "storage"];
+    assert!(Line::try_parse_from(start.iter().chain(&["--version", "1", "--checksum", SUM])).is_err());
+}

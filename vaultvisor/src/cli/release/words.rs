@@ -12,7 +12,7 @@ use crate::{
         explain::{Explained, Meaning, OnFailure, Outcome, Statement},
         judge::Warning,
     },
-    release::Blake2Hash,
+    release::{Blake2Hash, StatedUri},
 };
 
 /// Byte strings up to this length are printed in full; accounts and hashes have 32.
@@ -70,6 +70,15 @@ fn sentence(call: &Explained<'_>) -> String {
         Meaning::Release(Statement { call: Err(_), .. }) => {
             "a statement about vault releases that the chain would not take".to_owned()
         }
+        Meaning::Client(call) => {
+            let (client, version) = (escaped(&call.client), call.version());
+            match call.pending {
+                false => format!("puts release {version} of the client {client} in force at once"),
+                true => format!(
+                    "puts release {version} of the client {client} in force with the next runtime upgrade"
+                ),
+            }
+        }
         Meaning::AuthorizeUpgrade { checked: true, .. } => {
             "allows anybody to replace the runtime by the code with this hash".to_owned()
         }
@@ -108,6 +117,11 @@ fn details(call: &Explained<'_>) -> Vec<(String, String)> {
         Meaning::Release(statement) => {
             statement.shown.iter().map(|(name, value)| line(name, value.clone())).collect()
         }
+        Meaning::Client(call) => vec![
+            line("client_name", escaped(&call.client)),
+            line("uri", escaped(call.uri.as_ref().map_or("", StatedUri::as_str))),
+            line("checksum", call.checksum.to_string()),
+        ],
         Meaning::AuthorizeUpgrade { code_hash, .. } => vec![line("code_hash", code_hash.to_string())],
         Meaning::ReplaceCode { length, code_hash } => {
             vec![line("code", format!("{length} bytes, BLAKE2-256 {code_hash}"))]
@@ -146,6 +160,12 @@ pub(super) fn warning(warning: &Warning) -> String {
         Warning::UncheckedUpgrade { call } => {
             format!("{} lets the runtime be replaced without the chain's checks", escaped(call))
         }
+        Warning::PlaceNotAllowed { call, reason } => {
+            format!(
+                "{}: {reason}; vaultvisors will use the release URLs of their configuration",
+                escaped(call)
+            )
+        }
         Warning::ActsAs { call } => format!("{} acts as somebody else", escaped(call)),
         Warning::StrangePreimage { reason } => {
             format!("the preimage is no call of this runtime, so nobody can say what it does: {reason}")
@@ -172,7 +192,7 @@ pub(super) fn tree_json(call: &Explained<'_>) -> Value {
     json!({
         "call": escaped(&call.full_name()),
         "does": sentence(call),
-        "about_releases": matches!(call.meaning, Meaning::Release(_)),
+        "about_releases": matches!(call.meaning, Meaning::Release(_) | Meaning::Client(_)),
         "arguments": arguments,
         "outcome": outcome,
         "refusal": refusal,

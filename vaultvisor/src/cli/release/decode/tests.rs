@@ -7,6 +7,7 @@ fn check(artifact: Option<&str>, found: Found) -> FileCheck {
         version: "1.0".parse().expect("a version"),
         artifact: artifact.map(|name| name.parse().expect("a name")),
         checksum: Checksum([1; 32]),
+        uri: None,
     };
     FileCheck { file, url: None, found }
 }
