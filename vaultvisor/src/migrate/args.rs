@@ -183,8 +183,9 @@ async fn has_ended(pid: Option<u32>) -> io::Result<()> {
     let pid = pid.and_then(|pid| Pid::from_raw(pid.cast_signed())).ok_or(io::ErrorKind::NotFound)?;
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     // Ends with the child at the latest, and that with its time.
-    let waited = tokio::task::spawn_blocking(move || waitid(WaitId::Pid(pid), options)).await;
-    waited.map_err(io::Error::other)?.map(|_| ()).map_err(io::Error::from)
+    // Nothing of the status leaves the thread: with libc below rustix it holds a raw pointer.
+    let waited = tokio::task::spawn_blocking(move || waitid(WaitId::Pid(pid), options).map(drop)).await;
+    waited.map_err(io::Error::other)?.map_err(io::Error::from)
 }
 
 /// Reads to the end, so that nobody waits for us, and keeps the last of it.
