@@ -16,6 +16,7 @@
 //! - [`ledger`]: what the vaults themselves wrote down: when they lived and what ended them. The judge of
 //!   "never two".
 //! - [`orders`]: what a test tells the vaults to do, such as to ignore a signal or to exit.
+//! - [`http`]: the status over HTTP, as anybody may ask for it.
 //! - [`redis`]: Debian's Redis in a vault's place, for journeys with a program that we did not write.
 //! - [`child`]: a process that ends with its test. [`command`]: a command that is run to its end.
 //! - [`wait`]: waiting for a condition, the only place that sleeps. [`binaries`]: where the programs are.
@@ -24,6 +25,7 @@ pub mod binaries;
 pub mod child;
 pub mod command;
 pub mod dev_chain;
+pub mod http;
 pub mod journey;
 pub mod ledger;
 pub mod operator;

@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -19,6 +20,7 @@ use crate::{
     command::{self, Finished},
     ledger::{self, Life},
     orders::Orders,
+    redis,
     releases::Release,
     status::{Running, Status, VaultStatus},
     wait,
@@ -116,6 +118,13 @@ impl Operator {
         self.write_config(&config);
     }
 
+    /// Has the status served over HTTP, on a free port of loopback.
+    pub fn serve_http(&self) -> SocketAddr {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, redis::free_port()));
+        self.configure(|config| config["http"] = json!(address));
+        address
+    }
+
     /// Gives the vault these arguments.
     pub fn set_vault_args(&self, args: &[&str]) {
         self.configure(|config| config["vaults"][VAULT]["args"] = json!(args));
@@ -132,7 +141,12 @@ impl Operator {
 
     /// Starts the daemon of the operator's own [copy](Self::install) of the programs.
     pub fn run_installed(&self) -> Child {
-        self.run_command(command::without_configuration(Command::new(self.path("bin/vaultvisor"))))
+        self.run_command(command::without_configuration(Command::new(self.installed("vaultvisor"))))
+    }
+
+    /// One of the [installed](Self::install) programs.
+    pub fn installed(&self, name: &str) -> PathBuf {
+        self.path("bin").join(name)
     }
 
     fn run_command(&self, mut command: Command) -> Child {
@@ -145,7 +159,7 @@ impl Operator {
     pub fn install(&self, build: &str) {
         fs::create_dir_all(self.path("bin")).expect("the temporary folder is ours");
         for name in ["vaultvisor", "vaultvisor-keeper"] {
-            let place = self.path("bin").join(name);
+            let place = self.installed(name);
             let new = place.with_extension("new");
             fs::copy(binaries::path(name), &new).expect("there is room for it");
             let mut file = File::options().append(true).open(&new).expect("it was copied");

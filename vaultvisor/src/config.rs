@@ -4,12 +4,14 @@
 //! All problems of a file are reported at once, each with its JSON path.
 //!
 //! - [`account`]: whose vault it is;
+//! - [`http`]: where the status is served;
 //! - [`network`], [`vault`]: the two kinds of things that a file defines;
 //! - [`networks`]: the networks that need no definition;
 //! - [`schema`]: the same rules as far as a JSON Schema can say them, for editors and provisioning tools.
 
 pub mod account;
 pub mod file;
+pub mod http;
 pub mod network;
 pub mod networks;
 pub mod schema;
@@ -17,6 +19,7 @@ pub mod vault;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -24,6 +27,7 @@ use std::{
 
 pub use self::{
     account::Account,
+    http::Http,
     network::Network,
     vault::{HealthUrl, Logs, Probation, Stop, Vault},
 };
@@ -48,6 +52,8 @@ pub struct Settings {
     pub startup_chain_wait: Duration,
     /// The largest file that is downloaded.
     pub max_artifact_bytes: u64,
+    /// Where the status is served; `None` nowhere.
+    pub http: Option<Http>,
     /// The networks that vaults name, and others that the file defines.
     pub networks: BTreeMap<String, Network>,
     /// The vaults, by name.
@@ -56,8 +62,17 @@ pub struct Settings {
 
 /// The keys of the file itself.
 const KEYS: Keys = Keys {
-    known: &["home", "lock_dir", "startup_chain_wait_secs", "max_artifact_bytes", "networks", "vaults"],
-    later: &["http", "http_allow_remote"],
+    known: &[
+        "home",
+        "http",
+        "http_allow_remote",
+        "lock_dir",
+        "startup_chain_wait_secs",
+        "max_artifact_bytes",
+        "networks",
+        "vaults",
+    ],
+    later: &[],
 };
 
 /// Why there are no settings.
@@ -103,15 +118,15 @@ fn listed(problems: &[Problem]) -> String {
 pub struct Overrides {
     /// `VAULTVISOR_HOME`
     pub home: Option<PathBuf>,
-    /// Whether `VAULTVISOR_HTTP` is set, which this version cannot act on.
-    pub http: bool,
+    /// `VAULTVISOR_HTTP`
+    pub http: Option<OsString>,
 }
 
 impl Overrides {
     /// Reads this process's environment.
     pub fn from_environment() -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        Self { home: set("VAULTVISOR_HOME").map(PathBuf::from), http: set("VAULTVISOR_HTTP").is_some() }
+        Self { home: set("VAULTVISOR_HOME").map(PathBuf::from), http: set("VAULTVISOR_HTTP") }
     }
 }
 
@@ -137,9 +152,6 @@ pub fn parse(json: &Json, overrides: &Overrides) -> Result<Settings, Vec<Problem
     let mut reader = Reader::default();
     let root = reader.fields(&Node::root(json), &KEYS);
 
-    if overrides.http {
-        reader.problem("VAULTVISOR_HTTP", "is not in this version; expected it unset");
-    }
     let home = match &overrides.home {
         Some(home) => {
             // What the variable goes before must make sense all the same.
@@ -161,6 +173,7 @@ pub fn parse(json: &Json, overrides: &Overrides) -> Result<Settings, Vec<Problem
         root.get("startup_chain_wait_secs").and_then(|node| reader.number(node, 0..=MAX_STARTUP_WAIT_SECS));
     let max_bytes =
         root.get("max_artifact_bytes").and_then(|node| reader.number(node, 1..=MAX_ARTIFACT_BYTES));
+    let http = http::read(&mut reader, &root, overrides);
     let mut networks = network::read_all(&mut reader, &root);
     let vaults = vault::read_all(&mut reader, &root, &mut networks);
 
@@ -170,6 +183,7 @@ pub fn parse(json: &Json, overrides: &Overrides) -> Result<Settings, Vec<Problem
             lock_dir,
             startup_chain_wait: wait.map_or(STARTUP_CHAIN_WAIT, Duration::from_secs),
             max_artifact_bytes: max_bytes.unwrap_or(Limits::default().max_bytes),
+            http,
             networks,
             vaults,
         }),

@@ -68,6 +68,18 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Reads what came on the socket; the error tells the client what is wrong with it.
+    pub fn parse(line: &[u8]) -> Result<Self, String> {
+        if line.len() > MAX_REQUEST_BYTES {
+            return Err(format!(
+                "found a longer line, expected a request of at most {MAX_REQUEST_BYTES} bytes"
+            ));
+        }
+        serde_json::from_slice(line).map_err(|error| format!("expected one line of JSON, a request: {error}"))
+    }
+}
+
 /// A release as an operator names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

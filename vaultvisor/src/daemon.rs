@@ -9,6 +9,7 @@
 //! - `health`: asks a vault on probation whether it is well;
 //! - `control`, `operator`: the control socket, and what an operator asks for on it;
 //! - `chronicle`: writes the history;
+//! - `web`: serves the status over HTTP;
 //! - `notify`: tells a service manager how far we are.
 
 mod chronicle;
@@ -23,6 +24,7 @@ mod operator;
 mod places;
 mod signals;
 mod vault_task;
+mod web;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +48,7 @@ use crate::{
     config::{ConfigError, Settings},
     decide::{BootId, Now},
     error_chain::Chained,
+    metrics::Counters,
     process::{
         boot_id,
         handle::{PrepareError, find_keeper},
@@ -124,6 +127,8 @@ struct Shared {
     /// Asks health URLs.
     health: reqwest::Client,
     chronicle: Chronicle,
+    /// What happened, for Prometheus.
+    counters: Counters,
     /// What each vault needs from the store. A file goes only when none needs it.
     needed: Mutex<BTreeMap<String, BTreeSet<Checksum>>>,
     /// The vaults whose needs cannot be read. While there is one, no file goes: it could be theirs.
@@ -167,6 +172,7 @@ pub async fn run(
         keeper: find_keeper()?,
         health: health::client()?,
         chronicle,
+        counters: Counters::default(),
         needed: Mutex::default(),
         unreadable: Mutex::default(),
         downloads: Mutex::default(),
@@ -176,10 +182,13 @@ pub async fn run(
         RunError::Control { path, source }
     })?;
 
+    let http = settings.http;
     let fleet = Arc::new(Fleet::new(shared.clone(), settings));
     let mut tasks = Tasks::new();
     fleet.reconcile(&mut tasks);
     let answering = tokio::spawn(socket.serve(fleet.clone()));
+    let serving = http.map(|http| tokio::spawn(web::serve(http, fleet.clone())).abort_handle());
+    let _serving = AbortOnDrop(serving);
     tracing::info!(vaults = tasks.len(), home = %shared.home.display(), "vaultvisor runs");
     notify::ready();
 

@@ -183,6 +183,18 @@ impl Deciding<'_> {
 
     /// A line in the audit trail.
     fn note(&mut self, kind: Kind, from: Option<&Build>, to: Option<&Build>, text: impl Into<String>) {
+        self.note_after(None, kind, from, to, text);
+    }
+
+    /// Notes something that took the place of something else, which left this gap.
+    fn note_after(
+        &mut self,
+        downtime_us: Option<u64>,
+        kind: Kind,
+        from: Option<&Build>,
+        to: Option<&Build>,
+        text: impl Into<String>,
+    ) {
         let seen = self.state.seen.as_ref();
         self.actions.push(Action::History(Entry {
             kind,
@@ -192,6 +204,7 @@ impl Deciding<'_> {
             finalized: seen.map(|seen| seen.finalized),
             sequence: self.state.target.as_ref().and_then(|target| target.sequence),
             spec_version: seen.map(|seen| seen.spec_version),
+            downtime_us,
         }));
     }
 

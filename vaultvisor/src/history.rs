@@ -6,6 +6,7 @@
 //! next write begins a new line behind it, so that nothing which was there is ever lost to a repair.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
@@ -153,7 +154,30 @@ pub struct Reading {
 
 /// Reads the history of a home, with or without a daemon.
 pub fn read(home: &Path) -> Result<Reading, HistoryError> {
-    let mut reading = Reading::default();
+    let mut records = Vec::new();
+    let damaged = visit(home, |record| records.push(record))?;
+    Ok(Reading { records, damaged })
+}
+
+/// Reads the newest records of a home, of all vaults or of one, at most so many; oldest first. Holds no more of them in
+/// memory, however long the history is.
+pub fn read_newest(home: &Path, vault: Option<&str>, limit: usize) -> Result<Reading, HistoryError> {
+    let mut newest = VecDeque::new();
+    let damaged = visit(home, |record| {
+        if limit == 0 || vault.is_some_and(|vault| record.vault != vault) {
+            return;
+        }
+        if newest.len() == limit {
+            newest.pop_front();
+        }
+        newest.push_back(record);
+    })?;
+    Ok(Reading { records: newest.into(), damaged })
+}
+
+/// Hands every record over, oldest first; answers how many lines could not be read.
+fn visit(home: &Path, mut each: impl FnMut(Record)) -> Result<usize, HistoryError> {
+    let mut damaged = 0;
     // The newer file first: when it is rotated in between, we hold it, and see that it is the older one too.
     let (current, old) = (open_to_read(&current_path(home))?, open_to_read(&old_path(home))?);
     let identity = |file: &Option<File>| {
@@ -162,12 +186,12 @@ pub fn read(home: &Path) -> Result<Reading, HistoryError> {
     if identity(&current) != identity(&old)
         && let Some(old) = old
     {
-        reading.take(old).map_err(failed("read", &old_path(home)))?;
+        damaged += visit_file(old, &mut each).map_err(failed("read", &old_path(home)))?;
     }
     if let Some(current) = current {
-        reading.take(current).map_err(failed("read", &current_path(home)))?;
+        damaged += visit_file(current, &mut each).map_err(failed("read", &current_path(home)))?;
     }
-    Ok(reading)
+    Ok(damaged)
 }
 
 fn open_to_read(path: &Path) -> Result<Option<File>, HistoryError> {
@@ -178,22 +202,21 @@ fn open_to_read(path: &Path) -> Result<Option<File>, HistoryError> {
     }
 }
 
-impl Reading {
-    fn take(&mut self, file: File) -> io::Result<()> {
-        // A file that grew beyond its bound was not written by us: no more of it than that is taken.
-        let mut lines = BufReader::new(io::Read::take(file, 4 * MAX_BYTES));
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            if lines.read_until(b'\n', &mut line)? == 0 {
-                return Ok(());
-            }
-            let readable = line.len() <= MAX_LINE_BYTES && line.ends_with(b"\n");
-            match readable.then(|| serde_json::from_slice(&line)) {
-                Some(Ok(record)) => self.records.push(record),
-                _ if line == b"\n" => {}
-                _ => self.damaged += 1,
-            }
+fn visit_file(file: File, each: &mut impl FnMut(Record)) -> io::Result<usize> {
+    // A file that grew beyond its bound was not written by us: no more of it than that is taken.
+    let mut lines = BufReader::new(io::Read::take(file, 4 * MAX_BYTES));
+    let mut line = Vec::new();
+    let mut damaged = 0;
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line)? == 0 {
+            return Ok(damaged);
+        }
+        let readable = line.len() <= MAX_LINE_BYTES && line.ends_with(b"\n");
+        match readable.then(|| serde_json::from_slice(&line)) {
+            Some(Ok(record)) => each(record),
+            _ if line == b"\n" => {}
+            _ => damaged += 1,
         }
     }
 }
@@ -212,6 +235,7 @@ mod tests {
             finalized: Some(7),
             sequence: Some(1),
             spec_version: None,
+            downtime_us: None,
         };
         Record { at: Time(1_700_000_000), vault: "v".into(), network: "dev".into(), entry }
     }
@@ -231,6 +255,25 @@ mod tests {
         Writer::new(home.path()).append(&[record("d")]).expect("after a restart");
         assert_eq!(texts(home.path()), (["a", "b", "c", "d"].map(String::from).to_vec(), 0));
         assert_eq!(read(home.path()).expect("readable").records[0], record("a"));
+    }
+
+    #[test]
+    fn the_newest_records_are_read_in_their_order_of_all_vaults_or_of_one() {
+        let home = tempfile::tempdir().expect("home");
+        let mut writer = Writer { max_bytes: 2000, ..Writer::new(home.path()) };
+        for number in 0..20 {
+            let vault = if number % 2 == 0 { "even" } else { "odd" }.to_owned();
+            writer.append(&[Record { vault, ..record(&number.to_string()) }]).expect("write");
+        }
+        let newest = |vault, limit| -> Vec<String> {
+            let reading = read_newest(home.path(), vault, limit).expect("readable");
+            reading.records.into_iter().map(|record| record.entry.text).collect()
+        };
+        assert!(old_path(home.path()).exists(), "it was rotated");
+        assert_eq!(newest(None, 3), ["17", "18", "19"]);
+        assert_eq!(newest(Some("even"), 2), ["16", "18"]);
+        assert_eq!(newest(Some("mars"), 2), [""; 0]);
+        assert_eq!(newest(None, 0), [""; 0]);
     }
 
     #[test]

@@ -40,6 +40,8 @@
 //! | [`status`] | what people see |
 //! | [`history`] | what was decided, durably |
 //! | [`control`] | what is said on the control socket |
+//! | [`http`] | the status over HTTP |
+//! | [`metrics`] | what Prometheus is told |
 //! | [`error_chain`] | an error and its causes as one line |
 
 pub mod artifact;
@@ -51,7 +53,9 @@ pub mod daemon;
 pub mod decide;
 pub mod error_chain;
 pub mod history;
+pub mod http;
 pub mod journal;
+pub mod metrics;
 pub mod migrate;
 pub mod process;
 pub mod release;

@@ -11,6 +11,8 @@ mod dev_chain;
 mod fallback;
 mod fresh_start;
 mod governance_calls;
+mod hostile_clients;
+mod http_status;
 mod many_vaults;
 mod news;
 mod operator_hand;

@@ -7,6 +7,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use sha2::{Digest, Sha256};
@@ -30,6 +31,11 @@ impl Fetcher {
     /// A fetcher; fails only if the TLS backend cannot be set up.
     pub fn new(store: Store, limits: Limits) -> Result<Self, reqwest::Error> {
         Ok(Self { store, transfer: Transfer::new(limits)? })
+    }
+
+    /// The same fetcher, which adds the bytes that come over the network to this count.
+    pub fn counting_in(&self, bytes: Arc<AtomicU64>) -> Self {
+        Self { store: self.store.clone(), transfer: self.transfer.counting_in(bytes) }
     }
 
     /// Brings a checksum into the store from the first URL that has it. The error is that of the last URL;

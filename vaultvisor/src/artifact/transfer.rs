@@ -7,6 +7,10 @@ use std::{
     fs::File,
     io::{self, Read},
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -127,6 +131,8 @@ pub(super) trait Sink: Send + 'static {
 pub struct Transfer {
     client: reqwest::Client,
     limits: Limits,
+    /// What came over the network, of whatever became of it.
+    bytes: Arc<AtomicU64>,
 }
 
 impl Transfer {
@@ -159,7 +165,12 @@ impl Transfer {
             // Downloads are rare: a connection kept for the next one would only cost memory.
             .pool_max_idle_per_host(0)
             .build()?;
-        Ok(Self { client, limits })
+        Ok(Self { client, limits, bytes: Arc::default() })
+    }
+
+    /// The same, which adds the bytes that come over the network to this count.
+    pub(super) fn counting_in(&self, bytes: Arc<AtomicU64>) -> Self {
+        Self { bytes, ..self.clone() }
     }
 
     /// The SHA-256 of what is at a URL, and its length in bytes. Nothing is kept.
@@ -203,7 +214,10 @@ impl Transfer {
         loop {
             let next = tokio::time::timeout(self.limits.stall, response.chunk());
             match next.await.map_err(|_| stalled())?.map_err(transfer)? {
-                Some(chunk) => sink.take(&chunk)?,
+                Some(chunk) => {
+                    self.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                    sink.take(&chunk)?;
+                }
                 None => return Ok(sink),
             }
         }

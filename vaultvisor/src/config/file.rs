@@ -215,6 +215,15 @@ impl Reader {
         node.as_text()
     }
 
+    /// `true` or `false`.
+    pub fn boolean(&mut self, node: &Node<'_>) -> Option<bool> {
+        if let Json::Bool(value) = node.value {
+            return Some(*value);
+        }
+        self.expected(node, "true or false");
+        None
+    }
+
     /// A whole number in a range.
     pub fn number(&mut self, node: &Node<'_>, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         match node.value {

@@ -142,7 +142,6 @@ fn what_this_version_does_not_do_is_refused_and_not_ignored() {
         assert!(problems[0].contains("not in this version"), "{problems:?}");
     }
     for (key, place) in [
-        (r#""http": "127.0.0.1:9616", "#, "http:"),
         (r#""networks": {"kintsugi": {"light_client": {}}}, "#, "networks.kintsugi.light_client:"),
         (r#""networks": {"kintsugi": {"agreement": 2}}, "#, "networks.kintsugi.agreement:"),
     ] {
@@ -155,9 +154,38 @@ fn what_this_version_does_not_do_is_refused_and_not_ignored() {
             "{problems:?}"
         );
     }
-    let json: Json = serde_json::from_str(&dev(r#"{"network": "dev", "args": []}"#)).expect("JSON");
-    let overrides = Overrides { http: true, ..Overrides::default() };
-    assert_eq!(parse(&json, &overrides).expect_err("http").len(), 1);
+}
+
+#[test]
+fn http_is_served_on_loopback_unless_others_are_allowed_and_the_environment_goes_before_the_file() {
+    let file = |keys: &str| {
+        let text = dev(r#"{"network": "dev", "args": []}"#).replacen('{', &format!("{{{keys}"), 1);
+        serde_json::from_str::<Json>(&text).expect("JSON")
+    };
+    let read = |keys: &str, variable: Option<&str>| {
+        let overrides = Overrides { http: variable.map(Into::into), ..Overrides::default() };
+        let settings = parse(&file(keys), &overrides);
+        settings.map(|settings| settings.http).map_err(|problems| problems[0].to_string())
+    };
+    let at = |address: &str, allow_remote| {
+        Ok(Some(Http { address: address.parse().expect("an address"), allow_remote }))
+    };
+    assert_eq!(read("", None), Ok(None));
+    assert_eq!(read(r#""http": "127.0.0.1:9616","#, None), at("127.0.0.1:9616", false));
+    assert_eq!(read(r#""http": "127.0.0.1:9616","#, Some("[::1]:1")), at("[::1]:1", false));
+    assert_eq!(read("", Some("127.0.0.1:1")), at("127.0.0.1:1", false));
+    let remote = r#""http": "0.0.0.0:9616", "http_allow_remote": true,"#;
+    assert_eq!(read(remote, None), at("0.0.0.0:9616", true));
+    for (keys, variable, place) in [
+        (r#""http": "0.0.0.0:9616","#, None, "http: found 0.0.0.0:9616"),
+        // What goes before it makes it no better.
+        (r#""http": "0.0.0.0:9616","#, Some("127.0.0.1:1"), "http: found 0.0.0.0:9616"),
+        ("", Some("0.0.0.0:1"), "VAULTVISOR_HTTP: found 0.0.0.0:1"),
+        ("", Some("9616"), "VAULTVISOR_HTTP: found \"9616\", expected an IP address and a port"),
+    ] {
+        let problem = read(keys, variable).expect_err(place);
+        assert!(problem.starts_with(place), "{problem}");
+    }
 }
 
 #[test]

@@ -120,7 +120,8 @@ mod tests {
     fn record(text: &str) -> Record {
         let kind = decide::Kind::Started;
         let (from, to, finalized, sequence, spec_version) = (None, None, None, None, None);
-        let entry = decide::Entry { kind, from, to, text: text.into(), finalized, sequence, spec_version };
+        let (text, downtime_us) = (text.into(), None);
+        let entry = decide::Entry { kind, from, to, text, finalized, sequence, spec_version, downtime_us };
         Record { at: Time(1), vault: "v".into(), network: "dev".into(), entry }
     }
 

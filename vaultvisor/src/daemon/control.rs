@@ -62,6 +62,8 @@ impl Socket {
     /// Answers, for as long as it is polled.
     pub(super) async fn serve(self, fleet: Arc<Fleet>) {
         let places = Arc::new(Semaphore::new(MAX_CLIENTS));
+        // Thousands of surplus clients are one line in the log.
+        let mut is_crowded = false;
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -76,9 +78,15 @@ impl Socket {
                 continue;
             }
             let Ok(place) = places.clone().try_acquire_owned() else {
-                tracing::warn!("too many clients on the control socket; one was sent away");
+                if !std::mem::replace(&mut is_crowded, true) {
+                    tracing::warn!(
+                        at_one_time = MAX_CLIENTS,
+                        "too many clients on the control socket; others are sent away"
+                    );
+                }
                 continue;
             };
+            is_crowded = false;
             let fleet = fleet.clone();
             tokio::spawn(async move {
                 if let Err(error) = answer(stream, &fleet).await {
@@ -123,11 +131,5 @@ async fn read(stream: &mut UnixStream) -> io::Result<Result<Request, String>> {
     let mut line = Vec::new();
     let limit = MAX_REQUEST_BYTES as u64 + 1;
     BufReader::new(stream.take(limit)).read_until(b'\n', &mut line).await?;
-    if line.len() > MAX_REQUEST_BYTES {
-        return Ok(Err(format!(
-            "found a longer line, expected a request of at most {MAX_REQUEST_BYTES} bytes"
-        )));
-    }
-    Ok(serde_json::from_slice(&line)
-        .map_err(|error| format!("expected one line of JSON, a request: {error}")))
+    Ok(Request::parse(&line))
 }

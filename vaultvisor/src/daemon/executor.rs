@@ -269,7 +269,7 @@ fn build_of(version: &str, checksum: Checksum) -> Result<Build, String> {
 async fn fetch(shared: Arc<Shared>, configured: Arc<Configured>, build: Build) -> Event {
     let checksum = build.checksum;
     let fetched = match places::release_urls(&configured.network, &build) {
-        Ok(urls) => fetch_into_store(&shared, checksum, &urls).await,
+        Ok(urls) => fetch_into_store(&shared, &configured.network.name, checksum, &urls).await,
         Err(reason) => Err(reason),
     };
     match fetched {
@@ -281,6 +281,7 @@ async fn fetch(shared: Arc<Shared>, configured: Arc<Configured>, build: Build) -
 /// Puts a file into the store. All who want one checksum share one download: the second finds it there.
 pub(super) async fn fetch_into_store(
     shared: &Shared,
+    network: &str,
     checksum: Checksum,
     urls: &[Url],
 ) -> Result<(), String> {
@@ -292,7 +293,8 @@ pub(super) async fn fetch_into_store(
         .or_insert_with(|| Arc::new(Semaphore::new(1)))
         .clone();
     let permit = turn.acquire().await;
-    let fetched = shared.fetcher.fetch(checksum, urls).await;
+    let fetcher = shared.fetcher.counting_in(shared.counters.downloads(network));
+    let fetched = fetcher.fetch(checksum, urls).await;
     drop(permit);
     let mut downloads = shared.downloads.lock().unwrap_or_else(PoisonError::into_inner);
     // The map's and ours: nobody else waits for this file.

@@ -113,6 +113,8 @@ struct Inner {
     goal: Goal,
     /// Why a configuration was refused, or what of it is not in force; until the next one is read.
     problem: Option<String>,
+    /// Why the status is not served over HTTP, although it should be.
+    http_problem: Option<String>,
 }
 
 /// All vaults.
@@ -140,6 +142,7 @@ impl Fleet {
             vaults: BTreeMap::new(),
             goal: Goal::Supervise,
             problem: None,
+            http_problem: None,
         };
         Self { shared, started_at: Time(super::now().unix_secs), inner: Mutex::new(inner) }
     }
@@ -351,6 +354,7 @@ impl Fleet {
         let mut later = Vec::new();
         for (key, changed) in [
             ("home", old.home != new.home),
+            ("http", old.http != new.http),
             ("lock_dir", old.lock_dir != new.lock_dir),
             ("max_artifact_bytes", old.max_artifact_bytes != new.max_artifact_bytes),
         ] {
@@ -367,14 +371,19 @@ impl Fleet {
         if let Some(problem) = &inner.problem {
             tracing::warn!("{problem}");
         }
-        let Settings { home, lock_dir, max_artifact_bytes, .. } = old;
-        inner.settings = Settings { home, lock_dir, max_artifact_bytes, ..new };
+        let Settings { home, http, lock_dir, max_artifact_bytes, .. } = old;
+        inner.settings = Settings { home, http, lock_dir, max_artifact_bytes, ..new };
         Ok(())
     }
 
     /// Notes that a configuration was refused.
     pub(super) fn refused(&self, problem: String) {
         self.lock().problem = Some(problem);
+    }
+
+    /// Notes why the status is not served over HTTP, or that it is.
+    pub(super) fn http_problem(&self, problem: Option<String>) {
+        self.lock().http_problem = problem;
     }
 
     /// What the status says.
@@ -393,7 +402,10 @@ impl Fleet {
             }
         });
         let vaults = vaults.collect();
-        Status::of_daemon(std::process::id(), self.started_at, inner.problem.clone(), vaults)
+        let problems: Vec<&str> =
+            [&inner.problem, &inner.http_problem].into_iter().filter_map(Option::as_deref).collect();
+        let problem = (!problems.is_empty()).then(|| problems.join("; "));
+        Status::of_daemon(std::process::id(), self.started_at, problem, vaults)
     }
 
     /// A vault that takes commands, or the refusal.

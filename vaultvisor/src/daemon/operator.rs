@@ -88,7 +88,7 @@ async fn override_with(fleet: &Fleet, name: &str, release: Chosen) -> Reply {
         None => release_urls(&reached.configured.network, &build),
     };
     let stored = match urls {
-        Ok(urls) => fetch_into_store(shared, build.checksum, &urls).await,
+        Ok(urls) => fetch_into_store(shared, &reached.configured.vault.network, build.checksum, &urls).await,
         Err(what) => Err(what),
     };
     match stored {

@@ -29,6 +29,7 @@ fn shared(home: &Path) -> Arc<Shared> {
         keeper: PathBuf::from("/nonexistent/keeper"),
         health: health::client().expect("client"),
         chronicle,
+        counters: Counters::default(),
         needed: Mutex::default(),
         unreadable: Mutex::default(),
         downloads: Mutex::default(),

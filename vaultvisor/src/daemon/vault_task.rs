@@ -232,6 +232,7 @@ impl VaultTask {
             match action {
                 Action::History(entry) => {
                     let record = self.line(entry);
+                    self.shared.counters.count(&record);
                     self.waiting_records.push(record);
                 }
                 other => others.push(other),

@@ -76,6 +76,9 @@ pub struct Entry {
     pub sequence: Option<u64>,
     /// The runtime's version then.
     pub spec_version: Option<u32>,
+    /// Of a release that was put in the place of another: how long no process ran, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub downtime_us: Option<u64>,
 }
 
 /// What an [`Entry`] is about.

@@ -38,6 +38,23 @@ pub enum Name {
     Stopped,
 }
 
+impl Name {
+    /// Every one.
+    pub const ALL: [Self; 11] = [
+        Self::Waiting,
+        Self::Fetching,
+        Self::Ready,
+        Self::Switching,
+        Self::Probation,
+        Self::Running,
+        Self::RollingBack,
+        Self::Starting,
+        Self::Held,
+        Self::Blocked,
+        Self::Stopped,
+    ];
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -23,15 +23,16 @@ impl Deciding<'_> {
         let proved = probation.is_none();
         let mut attempt = 0;
         let mut from = None;
+        let mut downtime_us = None;
         match std::mem::take(&mut self.state.process) {
             Phase::Launching { attempt: before, .. } => attempt = before,
             Phase::Switching { from: old, reason, .. } => {
                 if reason != Reason::Restart {
+                    downtime_us = downtime.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
                     self.state.last_switch = Some(LastSwitch {
                         from: old.build.clone(),
                         to: build.clone(),
-                        downtime_us: downtime
-                            .map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+                        downtime_us: downtime_us.unwrap_or(0),
                         at_unix_secs: self.now.unix_secs,
                     });
                 }
@@ -52,7 +53,7 @@ impl Deciding<'_> {
         self.state.last_run = Some(LastRun { build: build.clone(), pid });
         self.state.process = Phase::Running { process, probation, attempt };
         let text = format!("vault {build} runs with pid {pid}");
-        self.note(Kind::Started, from.as_ref(), Some(build), text.clone());
+        self.note_after(downtime_us, Kind::Started, from.as_ref(), Some(build), text.clone());
         self.report(Severity::Info, text);
         if proved {
             self.prune();

@@ -36,6 +36,7 @@ impl Validator<'_> {
                 "object" => value.is_object(),
                 "array" => value.is_array(),
                 "string" => value.is_string(),
+                "boolean" => value.is_boolean(),
                 "integer" => value.is_i64() || value.is_u64(),
                 other => panic!("type {other}"),
             },
@@ -139,6 +140,10 @@ fn with(pointer: &str, value: Value) -> Value {
 fn the_schema_and_the_parser_accept_the_same_documents() {
     let accepted = [
         ("/home", json!("/var/lib/vaultvisor")),
+        ("/http", json!("127.0.0.1:9616")),
+        ("/http", json!("127.1.2.3:0")),
+        ("/http", json!("[::1]:9616")),
+        ("/http_allow_remote", json!(true)),
         ("/lock_dir", Value::Null),
         ("/startup_chain_wait_secs", json!(0)),
         ("/max_artifact_bytes", json!(1)),
@@ -187,7 +192,14 @@ fn the_schema_and_the_parser_refuse_the_same_documents() {
         ("/home", json!(1)),
         ("/lock_dir", json!("x")),
         ("/hoem", json!("/h")),
-        ("/http", json!("127.0.0.1:9616")),
+        ("/http", json!("0.0.0.0:9616")),
+        ("/http", json!("192.0.2.1:9616")),
+        ("/http", json!("[::]:9616")),
+        ("/http", json!("[2001:db8::1]:9616")),
+        ("/http", json!("127.0.0.1")),
+        ("/http", json!("localhost:9616")),
+        ("/http", json!(9616)),
+        ("/http_allow_remote", json!("yes")),
         ("/startup_chain_wait_secs", json!(3601)),
         ("/startup_chain_wait_secs", json!(1.5)),
         ("/max_artifact_bytes", json!(0)),
@@ -251,6 +263,13 @@ fn the_schema_and_the_parser_refuse_the_same_documents() {
         assert!(!parser_accepts(&document), "the parser accepts {value} at {place}");
         assert!(!schema_accepts(&document), "the schema accepts {value} at {place}");
     }
+    for http in ["0.0.0.0:9616", "[::]:9616"] {
+        let mut allowed = with("/http", json!(http));
+        allowed["http_allow_remote"] = json!(true);
+        assert!(parser_accepts(&allowed) && schema_accepts(&allowed), "{http}");
+        allowed["http_allow_remote"] = json!(false);
+        assert!(!parser_accepts(&allowed) && !schema_accepts(&allowed), "{http}");
+    }
     let no_effect = json!({"network": "dev", "args": [], "logs": "journald", "log_keep": 1});
     assert!(!parser_accepts(&with("/vaults/v", no_effect.clone())));
     assert!(!schema_accepts(&with("/vaults/v", no_effect)));
@@ -265,6 +284,8 @@ fn only_the_parser_refuses_what_needs_more_than_one_value() {
         ("/vaults/v", json!({"network": "kintsugi", "args": []})),
         ("/networks/dev/release_urls", json!(["https://x/{unknown}"])),
         ("/networks/dev/release_urls", json!(["http://example.org/"])),
+        ("/http", json!("127.0.0.1:65536")),
+        ("/http", json!("127.0.0.256:1")),
     ];
     for (place, value) in refused {
         let document = with(place, value.clone());

@@ -220,3 +220,28 @@ fn a_switch_that_follows_on_another_is_written_before_it() {
     let recovered = Event::Recovered { stored: all(), boot, observed: Observed::Nothing };
     assert!(!is_within_switch(&before, &recovered, &before));
 }
+
+#[test]
+fn the_history_tells_how_long_a_switch_took_and_nothing_like_it_of_other_starts() {
+    let downtimes = |driver: &mut Driver| -> Vec<u64> {
+        let said = std::mem::take(&mut driver.said);
+        let entries = said.into_iter().filter_map(|action| match action {
+            Action::History(entry) => entry.downtime_us,
+            _ => None,
+        });
+        entries.collect()
+    };
+    let mut driver = Driver::new();
+    driver.chain(&one());
+    driver.fetched(&one());
+    driver.started(&one());
+    assert_eq!(downtimes(&mut driver), [0; 0], "nothing ran before");
+    driver.tick();
+    driver.chain(&two());
+    driver.fetched(&two());
+    driver.switched(&two());
+    assert_eq!(downtimes(&mut driver), [2000]);
+    driver.command(Command::Restart);
+    driver.switched(&two());
+    assert_eq!(downtimes(&mut driver), [0; 0], "the same release");
+}
