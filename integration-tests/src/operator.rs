@@ -125,6 +125,14 @@ impl Operator {
         address
     }
 
+    /// Has the network read from these endpoints, of which so many must agree.
+    pub fn set_endpoints(&self, endpoints: &[&str], agreement: u32) {
+        self.configure(|config| {
+            config["networks"][NETWORK]["endpoints"] = json!(endpoints);
+            config["networks"][NETWORK]["agreement"] = json!(agreement);
+        });
+    }
+
     /// Gives the vault these arguments.
     pub fn set_vault_args(&self, args: &[&str]) {
         self.configure(|config| config["vaults"][VAULT]["args"] = json!(args));
@@ -239,7 +247,25 @@ impl Operator {
 
     /// The kinds of the entries in the vault's history, oldest first.
     pub async fn history(&self) -> Vec<String> {
-        let printed = self.vaultvisor(&["history", "--json", "--vault", VAULT]).await.exited(0).stdout;
+        self.kinds(&["history", "--json", "--vault", VAULT]).await
+    }
+
+    /// The kinds of all entries in the history, also of those about the network, oldest first.
+    pub async fn history_of_all(&self) -> Vec<String> {
+        self.kinds(&["history", "--json"]).await
+    }
+
+    /// Waits until the history has an entry of this kind, of the vault or the network.
+    pub async fn history_of_all_with(&self, kind: &str) {
+        wait::until(&format!("{kind} in the history"), async || match self.history_of_all().await {
+            kinds if kinds.iter().any(|found| found == kind) => Ok(()),
+            kinds => Err(format!("{kinds:?}")),
+        })
+        .await;
+    }
+
+    async fn kinds(&self, command: &[&str]) -> Vec<String> {
+        let printed = self.vaultvisor(command).await.exited(0).stdout;
         let kind = |line| {
             let entry: Value = serde_json::from_str(line).expect("each line is one JSON object");
             entry["kind"].as_str().expect("each entry says what it is").to_owned()

@@ -124,6 +124,25 @@ pub struct Chain {
     pub connected: Option<bool>,
     /// The last finalized block that was seen.
     pub finalized: Option<u64>,
+    /// Since when no newer finalized block is known, if that is too long ago.
+    pub stale_since: Option<String>,
+    /// Each source; empty without a daemon.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// What is known of one source of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: String,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// The last finalized block that it told of.
+    pub finalized: Option<u64>,
+    /// What is wrong with it.
+    pub problem: Option<String>,
+    /// Since when it is so.
+    pub since: String,
 }
 
 /// A switch from one release to another.

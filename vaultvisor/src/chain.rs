@@ -8,9 +8,11 @@
 //!   that no metadata is needed and a runtime upgrade cannot disturb us.
 //! - [`source`]: what a source of finalized state can do, and how it can fail.
 //! - [`endpoints`]: RPC nodes as a [`ReleaseSource`], modern and old ones.
-//! - [`mod@follow`]: the loop that keeps one source connected, and what it believes.
+//! - [`agreement`]: who stated what, and what enough sources state the same of.
+//! - [`mod@follow`]: which sources are connected, what they say, and what of it is believed.
 //! - [`governance`]: the calls that state a release: made, signed and submitted, and explained.
 
+pub mod agreement;
 pub mod endpoints;
 pub mod follow;
 pub mod governance;
@@ -21,6 +23,8 @@ pub use self::{
     follow::{ReadError, follow, read_once},
     source::{ReleaseSource, SourceError, SourceProblem},
 };
+
+use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
@@ -84,8 +88,63 @@ pub struct ChainStatus {
     /// The runtime version of the best block, where the source follows it: a hint and no more, for that block may never
     /// be final. It stays when the connection is lost, until a source says otherwise.
     pub best_spec_version: Option<u32>,
-    /// What is wrong with the chain or the record, and still stands.
+    /// What is wrong with the chain or the record, and still stands. It changes when something else is wrong, and not
+    /// with every second that passes.
     pub problem: Option<String>,
+    /// Since when no newer finalized block is known, once that is too long ago; on the wall clock, for people only.
+    pub stale_since: Option<std::time::SystemTime>,
+    /// Each source by itself.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// What is known of one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// Its address.
+    pub address: String,
+    /// Whether it is connected now. Where one source is enough, only one is at a time.
+    pub connected: bool,
+    /// The newest finalized block that it told of.
+    pub finalized: Option<u64>,
+    /// What was wrong with it when it was last tried, or contradicts what is known.
+    pub problem: Option<String>,
+    /// Since when it is connected or not, or has this problem; on the wall clock, for people only.
+    pub since: std::time::SystemTime,
+}
+
+/// Something that the audit trail keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// What it is about.
+    pub kind: NoteKind,
+    /// The whole of it, for people.
+    pub text: String,
+    /// The newest finalized block that was known then.
+    pub finalized: Option<u64>,
+}
+
+/// What a [`Note`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoteKind {
+    /// Another source is read than before.
+    FailedOver,
+    /// There was no newer finalized block for too long.
+    Stale,
+    /// A source says what cannot be true, if what others say is, or what was known before.
+    Contradicted,
+}
+
+/// What was known of a chain before this vaultvisor started: whoever tells of less is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// The chain.
+    pub genesis: GenesisHash,
+    /// A finalized block.
+    pub finalized: FinalizedBlock,
+    /// The number of the statement in force there, where statements are counted.
+    pub sequence: Option<u64>,
+    /// Whether a release was stated.
+    pub stated: bool,
 }
 
 /// Where a network's releases are read from.
@@ -99,4 +158,8 @@ pub struct SourceSettings {
     pub genesis: Option<GenesisHash>,
     /// Where that chain keeps its release.
     pub records: Records,
+    /// How many sources must state the same; with 1 one is read at a time.
+    pub agreement: NonZeroUsize,
+    /// What was known of the chain before.
+    pub known: Option<Known>,
 }

@@ -28,8 +28,8 @@ const MAX_TEXT_CHARS: usize = 2000;
 pub struct Record {
     /// When, on the wall clock.
     pub at: Time,
-    /// Whose.
-    pub vault: String,
+    /// Whose; `None` for what is about a network and all its vaults.
+    pub vault: Option<String>,
     /// On which network.
     pub network: String,
     /// What.
@@ -164,7 +164,7 @@ pub fn read(home: &Path) -> Result<Reading, HistoryError> {
 pub fn read_newest(home: &Path, vault: Option<&str>, limit: usize) -> Result<Reading, HistoryError> {
     let mut newest = VecDeque::new();
     let damaged = visit(home, |record| {
-        if limit == 0 || vault.is_some_and(|vault| record.vault != vault) {
+        if limit == 0 || vault.is_some_and(|vault| record.vault.as_deref() != Some(vault)) {
             return;
         }
         if newest.len() == limit {
@@ -237,7 +237,7 @@ mod tests {
             spec_version: None,
             downtime_us: None,
         };
-        Record { at: Time(1_700_000_000), vault: "v".into(), network: "dev".into(), entry }
+        Record { at: Time(1_700_000_000), vault: Some("v".into()), network: "dev".into(), entry }
     }
 
     fn texts(home: &Path) -> (Vec<String>, usize) {
@@ -262,7 +262,7 @@ mod tests {
         let home = tempfile::tempdir().expect("home");
         let mut writer = Writer { max_bytes: 2000, ..Writer::new(home.path()) };
         for number in 0..20 {
-            let vault = if number % 2 == 0 { "even" } else { "odd" }.to_owned();
+            let vault = Some(if number % 2 == 0 { "even" } else { "odd" }.to_owned());
             writer.append(&[Record { vault, ..record(&number.to_string()) }]).expect("write");
         }
         let newest = |vault, limit| -> Vec<String> {

@@ -198,10 +198,11 @@ impl NetworkRecord {
         }
     }
 
-    /// Whether a newer record says more than that time has passed.
+    /// Whether a newer record says more than that time has passed. Who said it, which may change with every block where
+    /// several must agree, is not worth a write.
     pub fn brings_news_after(&self, old: &Self) -> bool {
-        (self.genesis, self.spec_version, self.sequence, self.record, &self.pending, &self.source)
-            != (old.genesis, old.spec_version, old.sequence, old.record, &old.pending, &old.source)
+        (self.genesis, self.spec_version, self.sequence, self.record, &self.pending)
+            != (old.genesis, old.spec_version, old.sequence, old.record, &old.pending)
     }
 }
 

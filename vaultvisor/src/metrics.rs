@@ -86,8 +86,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Counters {
     /// Counts what an entry of the history says.
     pub fn count(&self, record: &Record) {
+        let Some(vault) = record.vault.clone() else { return };
         let mut vaults = locked(&self.vaults);
-        let vault = vaults.entry(record.vault.clone()).or_default();
+        let vault = vaults.entry(vault).or_default();
         match record.entry.kind {
             Kind::Kept => vault.kept += 1,
             Kind::Rejected => vault.rejected += 1,
@@ -243,12 +244,13 @@ fn networks(text: &mut Text, vaults: &[VaultStatus], counters: &Counters) {
     text.family(
         "vaultvisor_chain_endpoint_up",
         GAUGE,
-        "Whether the source of the chain's state is connected.",
+        "Whether a source of the chain's state is connected; none for one that nobody had to try.",
     );
     for (network, chain) in seen() {
-        let labels = [("network", network), ("endpoint", &chain.source)];
-        let up = u8::from(chain.connected == Some(true));
-        text.sample("vaultvisor_chain_endpoint_up", &labels, up);
+        for endpoint in chain.endpoints.iter().filter(|one| one.connected || one.problem.is_some()) {
+            let labels = [("network", network), ("endpoint", endpoint.address.as_str())];
+            text.sample("vaultvisor_chain_endpoint_up", &labels, u8::from(endpoint.connected));
+        }
     }
     text.family("vaultvisor_download_bytes_total", COUNTER, "Bytes of release files that were downloaded.");
     for network in networks.keys() {

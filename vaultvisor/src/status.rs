@@ -4,13 +4,17 @@
 //! written to, so that it can be had at any time; what only a daemon knows, such as whether an endpoint is
 //! connected, is `null` then.
 
-use std::{collections::BTreeMap, path::Path, time::UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     artifact::Store,
-    chain::ChainView,
+    chain::{ChainStatus, ChainView},
     config::{Settings, Vault},
     daemon::home::{Home, vault_folder},
     decide::state::{Moment, Name, State, Wait},
@@ -173,6 +177,27 @@ pub struct ChainSeen {
     pub finalized_at: Time,
     /// The runtime version there.
     pub spec_version: u32,
+    /// Since when there is no newer finalized block, once that is longer than it should be.
+    #[serde(default)]
+    pub stale_since: Option<Time>,
+    /// Each source by itself; empty without a daemon.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointSeen>,
+}
+
+/// What is known of one source of a chain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EndpointSeen {
+    /// Its address.
+    pub address: String,
+    /// Whether it is connected; where one source is enough, only one is at a time.
+    pub connected: bool,
+    /// The newest finalized block that it told of.
+    pub finalized: Option<u64>,
+    /// What was wrong with it when it was last tried, or contradicts what is known.
+    pub problem: Option<String>,
+    /// Since when it is connected or not, or has this problem.
+    pub since: Time,
 }
 
 /// A switch that ended with a running process.
@@ -248,19 +273,37 @@ impl ChainSeen {
             finalized: record.finalized.number,
             finalized_at: Time(record.seen_unix_secs),
             spec_version: record.spec_version,
+            stale_since: None,
+            endpoints: Vec::new(),
         }
     }
 
+    /// With what a daemon knows of the sources.
+    pub(crate) fn with(self, status: &ChainStatus) -> Self {
+        let time = |at: SystemTime| Time(at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+        let endpoints = status.endpoints.iter().map(|endpoint| EndpointSeen {
+            address: endpoint.address.clone(),
+            connected: endpoint.connected,
+            finalized: endpoint.finalized,
+            problem: endpoint.problem.clone(),
+            since: time(endpoint.since),
+        });
+        Self { stale_since: status.stale_since.map(time), endpoints: endpoints.collect(), ..self }
+    }
+
     /// From what a daemon has just read.
-    pub(crate) fn of_view(view: &ChainView, seen_at: Time, connected: bool) -> Self {
-        Self {
+    pub(crate) fn of_view(view: &ChainView, seen_at: Time, status: &ChainStatus) -> Self {
+        let seen = Self {
             source: view.source.clone(),
-            connected: Some(connected),
+            connected: Some(status.connected),
             genesis: view.genesis,
             finalized: view.finalized.number,
             finalized_at: seen_at,
             spec_version: view.spec_version,
-        }
+            stale_since: None,
+            endpoints: Vec::new(),
+        };
+        seen.with(status)
     }
 }
 

@@ -92,8 +92,7 @@ impl DevChain {
 
     /// A value without a key of its own, after a block.
     pub async fn storage(&self, pallet: &str, item: &str, block: &str) -> Option<Vec<u8>> {
-        let key = [twox_128(pallet.as_bytes()), twox_128(item.as_bytes())].concat();
-        let key = format!("0x{}", hex::encode(key));
+        let key = key(pallet, item);
         let value: Option<String> = self.request("state_getStorage", rpc_params![key, block]).await;
         value.map(|value| bytes(&value))
     }
@@ -152,6 +151,12 @@ impl DevChain {
             .expect("the chain says what it is");
         client.at_block(H256::from_slice(&bytes(block))).await.expect("the chain's metadata can be read")
     }
+}
+
+/// The key of a value without a key of its own, as requests name it.
+pub fn key(pallet: &str, item: &str) -> String {
+    let key = [twox_128(pallet.as_bytes()), twox_128(item.as_bytes())].concat();
+    format!("0x{}", hex::encode(key))
 }
 
 /// Decodes all of a stored value.

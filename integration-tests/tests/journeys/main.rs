@@ -8,6 +8,7 @@ mod bad_releases;
 mod cli;
 mod damaged_store;
 mod dev_chain;
+mod endpoints;
 mod fallback;
 mod fresh_start;
 mod governance_calls;

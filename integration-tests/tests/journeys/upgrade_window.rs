@@ -1,6 +1,14 @@
 //! T25: a vault that refuses to run from the upgrade of the runtime on, until its own release is in force.
 
-use integration_tests::{ledger, operator::has_seen, orders::Order, status::VaultStatus};
+use integration_tests::{
+    journey::Journey,
+    ledger,
+    operator::has_seen,
+    orders::Order,
+    releases::Release,
+    rpc_proxy::{MODERN_METHODS, RpcProxy},
+    status::VaultStatus,
+};
 
 use super::runtime_upgrade::{begin_by_hand, schedule};
 
@@ -8,6 +16,21 @@ use super::runtime_upgrade::{begin_by_hand, schedule};
 async fn t25_a_vault_that_refuses_to_run_during_the_upgrade_is_replaced_by_the_fetched_release_and_blamed_for_nothing()
  {
     let (journey, first) = begin_by_hand().await;
+    is_blamed_for_nothing(journey, first).await;
+}
+
+#[tokio::test]
+async fn t25_an_old_node_is_enough_to_blame_a_vault_for_nothing_during_the_upgrade() {
+    let (journey, first) = begin_by_hand().await;
+    let proxy = RpcProxy::in_front_of_old(journey.chain.url()).await;
+    journey.operator.set_endpoints(&[&proxy.url()], 1);
+    is_blamed_for_nothing(journey, first).await;
+    let asked = proxy.asked();
+    let modern = |method: &&String| MODERN_METHODS.iter().any(|name| method.starts_with(name));
+    assert_eq!(asked.iter().find(modern), None);
+}
+
+async fn is_blamed_for_nothing(journey: Journey, first: Release) {
     let (chain, operator) = (&journey.chain, &journey.operator);
     operator.obey_orders();
     let daemon = operator.run();

@@ -113,6 +113,9 @@ pub enum SourceProblem {
     /// Nothing that we could follow a chain with.
     #[error("the node serves neither chainHead_v1_follow nor chain_subscribeFinalizedHeads")]
     NoMethods,
+    /// What it says cannot be believed.
+    #[error("{0}; not believed")]
+    NotTrue(String),
     /// Another chain.
     #[error("this is another chain: expected genesis {expected}, found {found}; refused")]
     WrongGenesis {

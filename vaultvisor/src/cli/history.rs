@@ -22,7 +22,7 @@ pub fn run(args: &HistoryArgs, global: &Global) -> Result<(), Failure> {
     if reading.damaged > 0 {
         tracing::warn!(lines = reading.damaged, "passed over lines that cannot be read, torn by a crash say");
     }
-    let wanted = |record: &&Record| args.vault.as_ref().is_none_or(|vault| record.vault == *vault);
+    let wanted = |record: &&Record| args.vault.is_none() || record.vault == args.vault;
     let mut out = io::BufWriter::new(io::stdout().lock());
     let printed = reading.records.iter().filter(wanted).try_for_each(|record| {
         if args.json {
@@ -31,7 +31,8 @@ pub fn run(args: &HistoryArgs, global: &Global) -> Result<(), Failure> {
         }
         let entry = &record.entry;
         let block = entry.finalized.map_or_else(String::new, |block| format!(" (block {block})"));
-        writeln!(out, "{} {} {}{block}", record.at, record.vault, entry.text)
+        let whose = record.vault.as_ref().unwrap_or(&record.network);
+        writeln!(out, "{} {whose} {}{block}", record.at, entry.text)
     });
     super::written(printed.and_then(|()| out.flush()))
 }

@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use std::num::NonZeroUsize;
+
 use clap::{ArgGroup, Args, Subcommand};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -116,6 +118,8 @@ impl ChainArgs {
                     endpoints: self.endpoint.into_iter().collect(),
                     genesis: None,
                     records: Records::of_pallet(self.pallet),
+                    agreement: NonZeroUsize::MIN,
+                    known: None,
                 },
                 network: None,
                 release_urls: Vec::new(),
@@ -140,6 +144,8 @@ fn configured(name: String, global: &Global) -> Result<Chain, Failure> {
             endpoints: network.endpoints.clone(),
             genesis: network.genesis,
             records: network.records.clone(),
+            agreement: network.agreement,
+            known: None,
         },
         network: Some(name),
         release_urls: network.release_urls.clone(),

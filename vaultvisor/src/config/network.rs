@@ -1,6 +1,6 @@
 //! One chain of the configuration, and how it is read.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use super::{
     account::{is_plain_name, plain_name_expected},
@@ -13,6 +13,9 @@ use crate::{
     release::GenesisHash,
 };
 
+/// More sources than anybody has.
+const MAX_AGREEMENT: u64 = 100;
+
 /// One chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
@@ -24,6 +27,8 @@ pub struct Network {
     pub genesis: Option<GenesisHash>,
     /// Where its runtime keeps the release.
     pub records: Records,
+    /// How many of its sources must state the same.
+    pub agreement: NonZeroUsize,
     /// Where its binaries are published, mirrors after the first.
     pub release_urls: Vec<UrlTemplate>,
 }
@@ -48,6 +53,7 @@ pub(super) fn read_all(reader: &mut Reader, root: &Fields<'_>) -> BTreeMap<Strin
             endpoints: Vec::new(),
             genesis: None,
             records: Records::default(),
+            agreement: NonZeroUsize::MIN,
             release_urls: Vec::new(),
         });
         read_one(reader, &node, network);
@@ -68,7 +74,10 @@ fn read_one(reader: &mut Reader, node: &Node<'_>, network: &mut Network) {
         }
     }
     if let Some(node) = fields.get("agreement") {
-        read_agreement(reader, node);
+        // Whether there are so many is known when the vaults have brought theirs.
+        let agreement = reader.number(node, 1..=MAX_AGREEMENT);
+        let agreement = agreement.and_then(|number| usize::try_from(number).ok()).and_then(NonZeroUsize::new);
+        network.agreement = agreement.unwrap_or(network.agreement);
     }
     if let Some(node) = fields.get("pallet")
         && let Some(pallet) = reader.text(node)
@@ -100,16 +109,6 @@ fn read_one(reader: &mut Reader, node: &Node<'_>, network: &mut Network) {
     if let Some(node) = fields.get("release_urls") {
         let items = reader.list(node, "an array of URLs");
         network.release_urls = items.iter().filter_map(|item| reader.parsed(item)).collect();
-    }
-}
-
-/// One endpoint is read at a time in this version: to accept more would promise what is not done.
-fn read_agreement(reader: &mut Reader, node: &Node<'_>) {
-    if let Some(found) = reader.number(node, 1..=100)
-        && found != 1
-    {
-        let what = format!("found {found}, expected 1: more than one source is not in this version");
-        reader.problem(&node.path, what);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Genesis hashes are the chains' own (`chain_getBlockHash(0)`), so that an endpoint of another chain is
 //! refused from the first connection on. Testnets are reset now and then and are pinned at first use.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use super::Network;
 use crate::{
@@ -71,6 +71,7 @@ pub fn built_in() -> BTreeMap<String, Network> {
             endpoints: built_in.endpoints.iter().map(ToString::to_string).collect(),
             genesis: built_in.genesis.and_then(|hash| hash.parse::<GenesisHash>().ok()),
             records: Records::new(built_in.records.to_vec()).unwrap_or_default(),
+            agreement: NonZeroUsize::MIN,
             release_urls: built_in.binaries.iter().filter_map(template).collect(),
         };
         (built_in.name.to_owned(), network)

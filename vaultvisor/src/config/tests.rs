@@ -141,19 +141,14 @@ fn what_this_version_does_not_do_is_refused_and_not_ignored() {
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].contains("not in this version"), "{problems:?}");
     }
-    for (key, place) in [
-        (r#""networks": {"kintsugi": {"light_client": {}}}, "#, "networks.kintsugi.light_client:"),
-        (r#""networks": {"kintsugi": {"agreement": 2}}, "#, "networks.kintsugi.agreement:"),
-    ] {
-        let vault = format!(r#"{{"network": "kintsugi", "account": "{ALICE}", "args": []}}"#);
-        let text = format!(r#"{{{key}"home": "/h", "vaults": {{"v": {vault}}}}}"#);
-        let problems = read(&text).expect_err(key);
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(
-            problems[0].starts_with(place) && problems[0].contains("not in this version"),
-            "{problems:?}"
-        );
-    }
+    let text = format!(
+        r#"{{"networks": {{"kintsugi": {{"light_client": {{}}}}}}, "home": "/h",
+            "vaults": {{"v": {{"network": "kintsugi", "account": "{ALICE}", "args": []}}}}}}"#
+    );
+    let problems = read(&text).expect_err("a light client");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("networks.kintsugi.light_client:"), "{problems:?}");
+    assert!(problems[0].contains("not in this version"), "{problems:?}");
 }
 
 #[test]
@@ -228,4 +223,45 @@ fn names_that_would_leave_their_folder_are_refused() {
         let text = dev(r#"{"network": "dev", "args": []}"#).replace("\"v\":", &format!("{name:?}:"));
         assert!(read(&text).is_err(), "{name:?} was taken");
     }
+}
+
+/// One vault of network `dev` for each list of endpoints, over those of the network.
+fn united(network: &str, agreement: u32, vaults: &[&str]) -> Result<Settings, Vec<String>> {
+    let vaults: Vec<String> = vaults
+        .iter()
+        .enumerate()
+        .map(|(n, endpoints)| {
+            format!(r#""v{n}": {{"network": "dev", "args": [], "endpoints": [{endpoints}]}}"#)
+        })
+        .collect();
+    read(&format!(
+        r#"{{"home": "/h", "networks": {{"dev": {{"endpoints": [{network}], "agreement": {agreement},
+            "release_urls": ["https://x/"]}}}}, "vaults": {{{}}}}}"#,
+        vaults.join(", ")
+    ))
+}
+
+#[test]
+fn endpoints_of_the_network_and_of_its_vaults_are_united_and_as_many_may_have_to_agree() {
+    for (network, vaults, expected) in [
+        (r#""ws://a", "ws://b""#, &[""][..], &["ws://a", "ws://b"][..]),
+        ("", &[r#""ws://a""#, r#""ws://b""#], &["ws://a", "ws://b"]),
+        (r#""ws://a""#, &["", r#""ws://b", "ws://a""#], &["ws://a", "ws://b"]),
+        // Whichever vault brings them, in whatever order the vaults are written.
+        ("", &["", r#""ws://a", "ws://b""#], &["ws://a", "ws://b"]),
+    ] {
+        let settings = united(network, 2, vaults).expect("two sources");
+        let dev = &settings.networks["dev"];
+        assert_eq!(dev.endpoints, expected);
+        assert_eq!(dev.agreement.get(), 2);
+        let problems = united(network, 3, vaults).expect_err("two are not three");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].starts_with("networks.dev.agreement: found 3, expected at most 2"),
+            "{problems:?}"
+        );
+    }
+    let problems = united("", 1, &["", ""]).expect_err("no source");
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].starts_with("vaults.v0.network: network \"dev\" has no source"), "{problems:?}");
 }

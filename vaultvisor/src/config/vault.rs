@@ -164,13 +164,15 @@ pub(super) fn read_all(
     if entries.is_empty() && node.is_object() {
         reader.problem(&node.path, "is empty, expected at least one vault");
     }
+    // Which networks vaults name, and where.
+    let mut used = Vec::new();
     let mut owners: BTreeMap<(String, Account), String> = BTreeMap::new();
     for (name, node) in entries {
         if !is_plain_name(name) {
             reader.problem(&node.path, plain_name_expected(name));
             continue;
         }
-        let Some(vault) = read_one(reader, name, &node, networks) else { continue };
+        let Some(vault) = read_one(reader, name, &node, networks, &mut used) else { continue };
         // Two names of one chain are one network.
         let genesis = networks.get(&vault.network).and_then(|network| network.genesis);
         let chain = genesis.map_or_else(|| vault.network.clone(), |genesis| genesis.to_string());
@@ -182,7 +184,28 @@ pub(super) fn read_all(
         }
         vaults.insert(name.to_owned(), vault);
     }
+    check_sources(reader, &used, networks);
     vaults
+}
+
+/// Whether each network that a vault names has sources, and as many as must agree; when all vaults have brought theirs.
+fn check_sources(reader: &mut Reader, used: &[(String, String)], networks: &BTreeMap<String, Network>) {
+    let mut checked = Vec::new();
+    for (place, name) in used {
+        let Some(network) = networks.get(name) else { continue };
+        let sources = network.endpoints.len();
+        if sources == 0 {
+            let what = format!("network {name:?} has no source, expected networks.{name}.endpoints");
+            reader.problem(place, what);
+        } else if network.agreement.get() > sources && !checked.contains(name) {
+            let what = format!(
+                "found {}, expected at most {sources}, the number of its endpoints, its vaults' own among them",
+                network.agreement
+            );
+            reader.problem(&format!("networks.{name}.agreement"), what);
+        }
+        checked.push(name.clone());
+    }
 }
 
 fn read_one(
@@ -190,13 +213,15 @@ fn read_one(
     name: &str,
     node: &Node<'_>,
     networks: &mut BTreeMap<String, Network>,
+    used: &mut Vec<(String, String)>,
 ) -> Option<Vault> {
     let fields = reader.fields(node, &KEYS);
     unite_endpoints(reader, &fields, networks);
-    let network = fields
-        .required("network", reader, "the name of a network")
-        .cloned()
-        .and_then(|node| read_network_name(reader, &node, networks));
+    let network = fields.required("network", reader, "the name of a network").cloned().and_then(|node| {
+        let name = read_network_name(reader, &node, networks)?;
+        used.push((node.path.clone(), name.clone()));
+        Some(name)
+    });
     let account = read_account(reader, name, &fields, network.as_deref());
     let args = fields
         .required("args", reader, "the client's arguments, an array of strings")
@@ -248,10 +273,6 @@ fn read_network_name(
         reader.problem(&node.path, what);
         return None;
     };
-    if network.endpoints.is_empty() {
-        let what = format!("network {name:?} has no source, expected networks.{name}.endpoints");
-        reader.problem(&node.path, what);
-    }
     // Where only `clients-info` is read, every statement comes with a place of its own.
     let is_told_where = network.records.order() == [RecordName::ClientsInfo];
     if network.release_urls.is_empty() && !is_told_where {

@@ -122,7 +122,7 @@ mod tests {
         let (from, to, finalized, sequence, spec_version) = (None, None, None, None, None);
         let (text, downtime_us) = (text.into(), None);
         let entry = decide::Entry { kind, from, to, text, finalized, sequence, spec_version, downtime_us };
-        Record { at: Time(1), vault: "v".into(), network: "dev".into(), entry }
+        Record { at: Time(1), vault: Some("v".into()), network: "dev".into(), entry }
     }
 
     fn texts(home: &Path) -> Vec<String> {

@@ -250,7 +250,13 @@ impl Fleet {
                 return self.insert(inner, network, known, status, None);
             }
         };
-        let task = network_task::spawn(network.clone(), known.clone(), journal, status.clone());
+        let task = network_task::spawn(
+            network.clone(),
+            known.clone(),
+            journal,
+            status.clone(),
+            self.shared.chronicle.clone(),
+        );
         self.insert(inner, network, known, status, Some(task));
     }
 
@@ -485,9 +491,9 @@ impl Followed {
         match (&status.view, &self.known) {
             (Some(view), _) => {
                 let seen_at = status.seen_at.map_or(Time(0), |at| Time(super::unix_secs(at)));
-                Some(ChainSeen::of_view(view, seen_at, status.connected))
+                Some(ChainSeen::of_view(view, seen_at, &status))
             }
-            (None, Some(record)) => Some(ChainSeen::of_record(record, Some(status.connected))),
+            (None, Some(record)) => Some(ChainSeen::of_record(record, Some(status.connected)).with(&status)),
             (None, None) => None,
         }
     }

@@ -8,19 +8,28 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
 
-use super::unix_secs;
+use super::{chronicle::Chronicle, unix_secs};
 use crate::{
-    chain::{ChainStatus, SourceSettings, follow::follow},
+    chain::{ChainStatus, Known, Note, NoteKind, SourceSettings, follow::follow},
     config::Network,
+    decide::{Entry, Kind},
     error_chain::Chained,
+    history::Record,
     journal::{NetworkJournal, NetworkRecord},
+    status::Time,
 };
 
 /// How much of finality's progress a crash may forget. Writing it with every block would cost a sync every
 /// few seconds for as long as vaultvisor lives.
 const PROGRESS_EVERY: Duration = Duration::from_secs(300);
+
+/// A note is rare, and who writes them is quick.
+const NOTE_QUEUE: usize = 16;
 
 /// Starts the task of a network; its vaults watch what is published, also across a task's end and the next
 /// one's start.
@@ -29,6 +38,7 @@ pub(super) fn spawn(
     known: Option<NetworkRecord>,
     journal: NetworkJournal,
     published: Arc<watch::Sender<ChainStatus>>,
+    chronicle: Chronicle,
 ) -> AbortHandle {
     let mut records = network.records;
     if let Some(record) = known.as_ref().and_then(|known| known.record) {
@@ -39,7 +49,11 @@ pub(super) fn spawn(
         endpoints: network.endpoints,
         genesis: network.genesis.or(known.as_ref().map(|record| record.genesis)),
         records,
+        agreement: network.agreement,
+        known: known.as_ref().map(known_of),
     };
+    let (notes, mut noted) = mpsc::channel(NOTE_QUEUE);
+    let name = network.name.clone();
     let (seen, mut seen_receiver) = watch::channel(ChainStatus::default());
     let mut recorded = known;
     let task = tokio::spawn(async move {
@@ -55,9 +69,36 @@ pub(super) fn spawn(
                 published.send_replace(status);
             }
         };
-        tokio::join!(follow(settings, seen), record);
+        let write = async {
+            while let Some(note) = noted.recv().await {
+                chronicle.add(vec![line(&name, note)]).await;
+            }
+        };
+        tokio::join!(follow(settings, seen, notes), record, write);
     });
     task.abort_handle()
+}
+
+/// What nobody can take back.
+fn known_of(record: &NetworkRecord) -> Known {
+    Known {
+        genesis: record.genesis,
+        finalized: record.finalized,
+        sequence: record.sequence,
+        stated: record.record.is_some() || record.sequence.is_some(),
+    }
+}
+
+fn line(network: &str, Note { kind, text, finalized }: Note) -> Record {
+    let kind = match kind {
+        NoteKind::FailedOver => Kind::FailedOver,
+        NoteKind::Stale => Kind::Stale,
+        NoteKind::Contradicted => Kind::Contradicted,
+    };
+    let (from, to, sequence, spec_version, downtime_us) = (None, None, None, None, None);
+    let entry = Entry { kind, from, to, text, finalized, sequence, spec_version, downtime_us };
+    let at = Time(unix_secs(SystemTime::now()));
+    Record { at, vault: None, network: network.to_owned(), entry }
 }
 
 async fn record_news(

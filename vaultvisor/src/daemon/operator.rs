@@ -144,7 +144,7 @@ fn builds_of_history(home: &Path, vault: &Vault) -> Vec<Build> {
     let ours = records
         .into_iter()
         .rev()
-        .filter(|record| record.vault == vault.name && record.network == vault.network);
+        .filter(|record| record.vault.as_ref() == Some(&vault.name) && record.network == vault.network);
     ours.flat_map(|record| [record.entry.to, record.entry.from]).flatten().collect()
 }
 

@@ -55,6 +55,7 @@ mod tests {
             endpoints: Vec::new(),
             genesis: None,
             records: Records::default(),
+            agreement: std::num::NonZeroUsize::MIN,
             release_urls: urls.iter().map(|url| url.parse().expect("a template")).collect(),
         }
     }

@@ -252,7 +252,7 @@ impl VaultTask {
     fn line(&self, entry: Entry) -> Record {
         let configured = self.channels.configured.borrow();
         let network = configured.vault.network.clone();
-        Record { at: Time(now().unix_secs), vault: self.name.clone(), network, entry }
+        Record { at: Time(now().unix_secs), vault: Some(self.name.clone()), network, entry }
     }
 
     /// Asks the process on probation, and no other, whether it is well.

@@ -117,4 +117,10 @@ pub enum Kind {
     Restarted,
     /// A runtime upgrade began or ended, while which an exit of the vault is no crash.
     Window,
+    /// A network is read from another source than before.
+    FailedOver,
+    /// A network had no newer finalized block for too long.
+    Stale,
+    /// A source of a network contradicted the others, or what was known before.
+    Contradicted,
 }

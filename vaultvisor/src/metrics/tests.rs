@@ -12,7 +12,7 @@ fn record(vault: &str, kind: Kind, downtime_us: Option<u64>) -> Record {
     let (from, to, finalized, sequence, spec_version) = (None, None, None, None, None);
     let text = String::new();
     let entry = Entry { kind, from, to, text, finalized, sequence, spec_version, downtime_us };
-    Record { at: Time(1), vault: vault.to_owned(), network: "kintsugi".to_owned(), entry }
+    Record { at: Time(1), vault: Some(vault.to_owned()), network: "kintsugi".to_owned(), entry }
 }
 
 /// One vault that runs with everything that can be said of one, and one of which nothing is known.
@@ -28,7 +28,14 @@ fn status() -> Status {
             "rejected": [{"checksum": new, "version": "1.17.0", "reason": "it ended", "attempts": 1,
                 "retry_at": "2026-01-02T03:04:05Z"}],
             "chain": {"source": "wss://a \"quoted\\\" name", "connected": true, "genesis": format!("0x{new}"),
-                "finalized": 123, "finalized_at": "1970-01-01T00:01:40Z", "spec_version": 1},
+                "finalized": 123, "finalized_at": "1970-01-01T00:01:40Z", "spec_version": 1, "endpoints": [
+                    {"address": "wss://a \"quoted\\\" name", "connected": true, "finalized": 123,
+                        "problem": null, "since": "2026-01-02T03:04:05Z"},
+                    {"address": "wss://b", "connected": false, "finalized": null,
+                        "problem": "gone", "since": "2026-01-02T03:04:05Z"},
+                    {"address": "wss://never-tried", "connected": false, "finalized": null,
+                        "problem": null, "since": "2026-01-02T03:04:05Z"},
+                ]},
             "last_switch": null, "problem": "it\nended", "hold": null
         }, {
             "name": "b", "network": "kintsugi", "state": "rolling_back", "why": "", "since": null, "running": null,
@@ -80,6 +87,7 @@ fn every_metric_of_the_contract_is_there_with_its_labels() {
         r#"vaultvisor_chain_finalized_number{network="kintsugi"} 123"#,
         r#"vaultvisor_chain_last_update_timestamp_seconds{network="kintsugi"} 100"#,
         r#"vaultvisor_chain_endpoint_up{network="kintsugi",endpoint="wss://a \"quoted\\\" name"} 1"#,
+        r#"vaultvisor_chain_endpoint_up{network="kintsugi",endpoint="wss://b"} 0"#,
         r#"vaultvisor_download_bytes_total{network="kintsugi"} 42"#,
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

@@ -4,7 +4,10 @@ mod fake_node;
 
 use std::time::Instant;
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
 use self::fake_node::{FakeNode, Serves};
 use super::*;
@@ -23,6 +26,8 @@ fn settings(node: &FakeNode) -> SourceSettings {
         endpoints: vec![node.url.clone()],
         genesis: None,
         records: Records::default(),
+        agreement: std::num::NonZeroUsize::MIN,
+        known: None,
     }
 }
 
@@ -255,7 +260,7 @@ async fn a_finalized_release_is_published_within_milliseconds() {
         let node = FakeNode::start(serves).await;
         node.finalize(1, 1, None);
         let (sender, mut status) = watch::channel(ChainStatus::default());
-        let task = tokio::spawn(follow(settings(&node), sender));
+        let task = tokio::spawn(follow(settings(&node), sender, mpsc::channel(1).0));
         let at = |number| {
             move |status: &ChainStatus| {
                 status.view.as_ref().is_some_and(|view| view.finalized.number == number)
@@ -285,7 +290,7 @@ async fn a_restarted_node_is_found_again_with_the_old_view_kept_meanwhile() {
     let node = FakeNode::start(Serves::OLD).await;
     node.finalize(1, 1, Some(&release(1)));
     let (sender, mut status) = watch::channel(ChainStatus::default());
-    let task = tokio::spawn(follow(settings(&node), sender));
+    let task = tokio::spawn(follow(settings(&node), sender, mpsc::channel(1).0));
     timeout(PATIENCE, status.wait_for(|status| status.connected)).await.expect("in time").expect("lives");
     let port = node.port();
     drop(node);

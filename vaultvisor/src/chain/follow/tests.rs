@@ -1,13 +1,22 @@
-//! The loop against scripted sources, in paused time.
+//! The loops against scripted sources, in paused time.
+
+mod agreement;
+mod known;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    num::NonZeroUsize,
     sync::Mutex,
 };
 
+use tokio::time::{Instant, sleep};
+
 use super::*;
 use crate::{
-    chain::{FinalizedBlock, records::RecordName},
+    chain::{
+        FinalizedBlock, Known, NoteKind,
+        records::{RecordName, Records},
+    },
     release::Version,
 };
 
@@ -133,14 +142,32 @@ fn settings(endpoints: &[&str], genesis: Option<GenesisHash>) -> SourceSettings 
         endpoints: endpoints.iter().map(ToString::to_string).collect(),
         genesis,
         records: Records::default(),
+        agreement: NonZeroUsize::MIN,
+        known: None,
     }
+}
+
+/// Lets the loop run for `time` of paused time; what it had published then, and noted until then.
+async fn after_with_notes(
+    time: Duration,
+    script: &Script,
+    settings: SourceSettings,
+) -> (ChainStatus, Vec<Note>) {
+    let (sender, receiver) = watch::channel(ChainStatus::default());
+    let (notes_sender, mut notes) = mpsc::channel(1000);
+    timeout(time, follow_with(script, settings, &sender, notes_sender))
+        .await
+        .expect_err("runs until it is dropped");
+    let mut noted = Vec::new();
+    while let Ok(note) = notes.try_recv() {
+        noted.push(note);
+    }
+    (receiver.borrow().clone(), noted)
 }
 
 /// Lets the loop run for `time` of paused time; what it had published then.
 async fn after(time: Duration, script: &Script, settings: SourceSettings) -> ChainStatus {
-    let (sender, receiver) = watch::channel(ChainStatus::default());
-    timeout(time, follow_with(script, settings, &sender)).await.expect_err("runs until it is dropped");
-    receiver.borrow().clone()
+    after_with_notes(time, script, settings).await.0
 }
 
 fn version(status: &ChainStatus) -> Option<&str> {
@@ -318,7 +345,107 @@ async fn finality_that_stands_still_everywhere_is_a_problem_though_connected() {
     assert!(status.connected);
     assert_eq!(version(&status), Some("1.0.0"));
     let problem = status.problem.expect("a problem");
-    assert!(problem.contains("no newer finalized block than 5 for 6"), "{problem}");
+    assert!(problem.starts_with("no newer finalized block than 5 since 20"), "{problem}");
+    assert!(status.stale_since.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_a_chain_that_stands_still_does_not_change_and_is_noted_once() {
+    let stuck: Vec<Step> = vec![Step::Head(head(5, 1, "1.0.0"))];
+    let mut script = Script::default();
+    for _ in 0..100 {
+        script = script.connection("a", HOME, stuck.clone()).connection("b", HOME, stuck.clone());
+    }
+    let (sender, mut receiver) = watch::channel(ChainStatus::default());
+    let (notes, mut noted) = mpsc::channel(100);
+    let mut problems = Vec::new();
+    let watch = async {
+        while receiver.changed().await.is_ok() {
+            let problem = receiver.borrow_and_update().problem.clone();
+            if problems.last() != Some(&problem) {
+                problems.push(problem);
+            }
+        }
+    };
+    let follow = follow_with(&script, settings(&["a", "b"], None), &sender, notes);
+    let _ = timeout(secs(3000), futures::future::join(follow, watch)).await;
+    assert!(problems.len() <= 5, "{problems:#?}");
+    let last = problems.pop().flatten().expect("a problem");
+    assert!(last.contains("no newer finalized block than 5 since"), "{last}");
+    let mut kinds = Vec::new();
+    while let Ok(note) = noted.try_recv() {
+        kinds.push(note.kind);
+    }
+    kinds.sort_unstable();
+    assert_eq!(kinds, [NoteKind::FailedOver, NoteKind::FailedOver, NoteKind::Stale]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_liar_is_left_at_once_where_there_is_another_and_noted_once() {
+    let mut script = Script::default().connection("a", HOME, [Step::Head(head(5, 3, "3.0.0")), Step::Fail]);
+    for number in 6..26 {
+        let lie = [Step::Head(head(number, 2, "2.0.0"))];
+        script = script.connection("b", HOME, lie).connection(
+            "a",
+            HOME,
+            [Step::Head(head(number, 3, "3.0.0")), Step::Fail],
+        );
+    }
+    let start = Instant::now();
+    let (status, notes) = after_with_notes(secs(30), &script, settings(&["a", "b"], None)).await;
+    assert_eq!(version(&status), Some("3.0.0"));
+    assert!(script.attempts()[..3].iter().all(|(_, at)| at.duration_since(start) <= secs(1)));
+    let contradicted = notes.iter().filter(|note| note.kind == NoteKind::Contradicted);
+    let texts: Vec<&str> = contradicted.map(|note| note.text.as_str()).collect();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(texts[0].contains("endpoint b: statement 2 after 3"), "{texts:?}");
+    let liar = status.endpoints.iter().find(|endpoint| endpoint.address == "b").expect("there");
+    assert!(!liar.connected && liar.problem.as_ref().expect("said").contains("statement 2 after 3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_endpoint_has_a_status_of_its_own() {
+    let script = Script::default().connection("b", HOME, [Step::Head(head(7, 1, "1.0.0"))]);
+    let (status, notes) = after_with_notes(secs(1), &script, settings(&["a", "b", "c"], None)).await;
+    let seen: Vec<(&str, bool, Option<u64>, bool)> = status
+        .endpoints
+        .iter()
+        .map(|one| (one.address.as_str(), one.connected, one.finalized, one.problem.is_some()))
+        .collect();
+    assert_eq!(seen, [("a", false, None, true), ("b", true, Some(7), false), ("c", false, None, false)]);
+    assert_eq!(status.problem, None, "one is enough");
+    assert_eq!(notes, [], "nothing was read before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_all_endpoints_down_for_ten_minutes_the_attempts_follow_the_backoff() {
+    for agreement in [1, 2] {
+        let script = Script::default();
+        let settings = SourceSettings {
+            agreement: NonZeroUsize::new(agreement).expect("not zero"),
+            ..settings(&["a", "b", "c"], None)
+        };
+        let (status, notes) = after_with_notes(secs(600), &script, settings).await;
+        for endpoint in ["a", "b", "c"] {
+            let times: Vec<Instant> = script
+                .attempts()
+                .into_iter()
+                .filter_map(|(name, at)| (name == endpoint).then_some(at))
+                .collect();
+            // Waits of 1, 2, 4, 8 and then 15 s, each up to half shorter.
+            assert!((40..=85).contains(&times.len()), "{} attempts", times.len());
+            for (round, pair) in times.windows(2).enumerate() {
+                let full = Duration::from_secs(1 << round.min(4)).min(secs(15));
+                let waited = pair[1] - pair[0];
+                // A millisecond for the timer.
+                let bounds = full / 2..=full + Duration::from_millis(2);
+                assert!(bounds.contains(&waited), "{endpoint}, round {round}: {waited:?}");
+            }
+        }
+        assert!(!status.connected && status.endpoints.iter().all(|one| one.problem.is_some()));
+        let kinds: Vec<NoteKind> = notes.iter().map(|note| note.kind).collect();
+        assert_eq!(kinds, [NoteKind::Stale], "no line for each attempt");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -360,7 +487,8 @@ async fn a_connection_that_held_starts_the_waits_from_the_beginning() {
 async fn the_loop_ends_when_nobody_listens() {
     let (sender, receiver) = watch::channel(ChainStatus::default());
     drop(receiver);
-    follow_with(&Script::default(), settings(&["a"], None), &sender).await;
+    let (notes, _) = mpsc::channel(1);
+    follow_with(&Script::default(), settings(&["a"], None), &sender, notes).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -414,14 +542,4 @@ async fn a_chain_moves_to_vault_release_while_it_is_followed_and_never_back() {
     let script = Script::default().connection("a", HOME, [Step::Head(steps[2].clone())]);
     let status = after(secs(1), &script, settings).await;
     assert_eq!(status.view.expect("a view").current, None);
-}
-
-#[test]
-fn waits_double_up_to_a_bound_and_are_jittered_by_half() {
-    let bounds: Vec<(u64, u64)> = (1..=9)
-        .map(|round| (backoff(round, 0).as_millis() as u64, backoff(round, u64::MAX).as_millis() as u64))
-        .collect();
-    assert_eq!(bounds[..3], [(500, 1_000), (1_000, 2_000), (2_000, 4_000)]);
-    assert_eq!(bounds[4..], [(7_500, 15_000); 5]);
-    assert_eq!(backoff(u32::MAX, u64::MAX), secs(15));
 }

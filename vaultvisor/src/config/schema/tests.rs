@@ -206,7 +206,8 @@ fn the_schema_and_the_parser_refuse_the_same_documents() {
         ("/networks", json!([])),
         ("/networks/..", json!({})),
         ("/networks/dev/light_client", json!({})),
-        ("/networks/dev/agreement", json!(2)),
+        ("/networks/dev/agreement", json!(0)),
+        ("/networks/dev/agreement", json!(101)),
         ("/networks/dev/record", json!("storage")),
         ("/networks/dev/record", json!([])),
         ("/networks/dev/record", json!(["vault-release", "vault-release"])),
@@ -280,6 +281,7 @@ fn the_schema_and_the_parser_refuse_the_same_documents() {
 fn only_the_parser_refuses_what_needs_more_than_one_value() {
     let refused = [
         ("/vaults/v/network", json!("mars")),
+        ("/networks/dev/agreement", json!(2)),
         ("/vaults/w", json!({"network": "dev", "account": "v", "args": []})),
         ("/vaults/v", json!({"network": "kintsugi", "args": []})),
         ("/networks/dev/release_urls", json!(["https://x/{unknown}"])),
