@@ -4,7 +4,9 @@
 //! managers; they are listed in `docs/operators.md` and in the `--help` text.
 
 pub mod history;
+pub mod init;
 pub mod operator;
+pub mod packaging;
 pub mod release;
 pub mod run;
 pub mod status;
@@ -75,6 +77,8 @@ pub enum Color {
 pub enum Command {
     /// Supervise the vaults of the configuration, in the foreground
     Run,
+    /// Write a starting configuration, and the folders that it names; asks on a terminal for what is not given
+    Init(Box<init::InitArgs>),
     /// What every vault does and why
     Status(status::StatusArgs),
     /// What was decided, on which block, with which outcome
@@ -91,6 +95,10 @@ pub enum Command {
     Restart(operator::VaultArgs),
     /// Print the JSON Schema of the configuration
     Schema,
+    /// Print the completions of a shell
+    Completions(packaging::CompletionsArgs),
+    /// Print the manual page
+    Man(packaging::ManArgs),
     /// State a release on a chain, or read what a chain states
     #[command(subcommand)]
     Release(Box<release::ReleaseCommand>),

@@ -26,6 +26,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match cli.command {
         Command::Run => runtime.block_on(cli::run::run(&cli.global)),
+        Command::Init(args) => cli::init::run(*args, &cli.global),
         Command::Status(args) => cli::status::run(&args, &cli.global),
         Command::History(args) => cli::history::run(&args, &cli.global),
         Command::Hold(args) => cli::operator::hold(args, &cli.global),
@@ -36,6 +37,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Schema => {
             Ok(io::stdout().lock().write_all(vaultvisor::config::schema::SCHEMA.as_bytes())?)
         }
+        Command::Completions(args) => cli::packaging::completions(&args),
+        Command::Man(args) => cli::packaging::man(&args),
         Command::Release(command) => runtime.block_on(cli::release::run(*command, &cli.global)),
     }
 }

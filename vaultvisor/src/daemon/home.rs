@@ -83,11 +83,16 @@ fn read_holder(file: &File) -> Option<Holder> {
     serde_json::from_slice(&text).ok()
 }
 
+/// Checks the folder, and creates it when it is not there.
+pub fn create(path: &Path) -> Result<(), HomeError> {
+    create_folder(path)?;
+    check(path)
+}
+
 impl Home {
     /// Opens a home for this process alone, creating it when it is not there.
     pub async fn open(path: &Path) -> Result<Self, HomeError> {
-        create_folder(path)?;
-        check(path)?;
+        create(path)?;
         let failed = |doing| {
             let path = lock_path(path);
             move |source| HomeError::Io { doing, path, source }
