@@ -10,12 +10,14 @@
 //! - `control`, `operator`: the control socket, and what an operator asks for on it;
 //! - `chronicle`: writes the history;
 //! - `web`: serves the status over HTTP;
+//! - [`forget`]: what was seen of a chain goes, after it was reset;
 //! - `notify`: tells a service manager how far we are.
 
 mod chronicle;
 mod control;
 mod executor;
 mod fleet;
+pub mod forget;
 mod health;
 pub mod home;
 mod network_task;
@@ -23,6 +25,7 @@ mod notify;
 mod operator;
 mod places;
 mod signals;
+mod vault_place;
 mod vault_task;
 mod web;
 

@@ -218,23 +218,30 @@ impl NetworkJournal {
         Self { folder: home.join("networks") }
     }
 
-    /// All records, by the network's name.
+    /// The newest record of each network, by its name.
     pub fn load(&self) -> Result<BTreeMap<String, NetworkRecord>, ReadError> {
+        let mut records = self.load_all()?;
+        // A network that was given another genesis in the configuration has more than one.
+        records.sort_by_key(|record| record.seen_unix_secs);
+        Ok(records.into_iter().map(|record| (record.network.clone(), record)).collect())
+    }
+
+    /// All records.
+    pub fn load_all(&self) -> Result<Vec<NetworkRecord>, ReadError> {
         let unreadable = |source| ReadError::Read { path: self.folder.clone(), source };
         let entries = match std::fs::read_dir(&self.folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(unreadable(error)),
         };
-        let mut records: BTreeMap<String, NetworkRecord> = BTreeMap::new();
+        let mut records = Vec::new();
         for entry in entries {
             let path = entry.map_err(unreadable)?.path();
             // Temporary files of a write that a crash cut short begin with a dot.
             let is_record = path.extension().is_some_and(|end| end == "json")
                 && !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
             if is_record && let Some(text) = read_file(&path)? {
-                let record: NetworkRecord = parse(&path, &text, NETWORK_SCHEMA, Ok)?;
-                records.insert(record.network.clone(), record);
+                records.push(parse(&path, &text, NETWORK_SCHEMA, Ok)?);
             }
         }
         Ok(records)
@@ -242,7 +249,22 @@ impl NetworkJournal {
 
     /// Makes a record durable, under its chain's genesis hash.
     pub fn store(&self, record: &NetworkRecord) -> Result<(), WriteError> {
-        replace(&self.folder.join(format!("{}.json", record.genesis)), print(record))
+        replace(&self.path(record), print(record))
+    }
+
+    /// Removes a record, durably; one that is not there is as good.
+    pub fn remove(&self, record: &NetworkRecord) -> Result<(), WriteError> {
+        let path = self.path(record);
+        let removed = match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        };
+        let removed = removed.and_then(|()| atomic_file::sync_folder(&self.folder));
+        removed.map_err(|source| WriteError { path, source })
+    }
+
+    fn path(&self, record: &NetworkRecord) -> PathBuf {
+        self.folder.join(format!("{}.json", record.genesis))
     }
 }
 

@@ -10,6 +10,7 @@ mod damaged_store;
 mod dev_chain;
 mod endpoints;
 mod fallback;
+mod forget_chain;
 mod fresh_start;
 mod governance_calls;
 mod hostile_clients;

@@ -9,16 +9,15 @@ use std::{
 use tokio::sync::{Semaphore, mpsc, watch};
 use url::Url;
 
-use super::{Shared, fleet::Configured, home::vault_folder, places};
+use super::{Shared, fleet::Configured, places, vault_place};
 use crate::{
-    config::Logs,
     decide::{Action, Ending, Event, Moment, Observed, state::Build},
     error_chain::Chained,
     process::{
         adopt,
         handle::{Prepared, RunningVault, StartError, Stopper, VaultEvent},
         monotonic_ns,
-        protocol::{ExitStatus, Output, Place, Spec},
+        protocol::{ExitStatus, Place, Spec},
         unmanaged::find_unmanaged,
     },
     release::{Checksum, GenesisHash, Version},
@@ -175,24 +174,7 @@ impl Executor {
 
     fn place(&self) -> Option<Place> {
         let configured = self.configured();
-        let vault = &configured.vault;
-        let identity = format!("{}-{}", self.genesis?, vault.account);
-        let (output, log_bytes, log_keep) = match vault.logs {
-            Logs::File { max_bytes, keep } => (Output::File, max_bytes, keep),
-            Logs::Journald => (Output::Journald, Output::DEFAULT_LOG_BYTES, Output::DEFAULT_LOG_KEEP),
-            Logs::Inherit => (Output::Inherit, Output::DEFAULT_LOG_BYTES, Output::DEFAULT_LOG_KEEP),
-        };
-        Some(Place {
-            lock: self.shared.lock_dir.join(format!("{identity}.lock")),
-            marker: identity,
-            home: self.shared.home.clone(),
-            folder: vault_folder(&self.shared.home, &vault.name),
-            stop_signal: vault.stop.signal,
-            grace_ms: u64::try_from(vault.stop.grace.as_millis()).unwrap_or(u64::MAX),
-            output,
-            log_bytes,
-            log_keep,
-        })
+        Some(vault_place::place(&self.shared.home, &self.shared.lock_dir, &configured.vault, self.genesis?))
     }
 
     /// Removes what no vault of the shared store needs, on a thread of its own: a large file takes a while.

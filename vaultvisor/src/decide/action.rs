@@ -123,4 +123,6 @@ pub enum Kind {
     Stale,
     /// A source of a network contradicted the others, or what was known before.
     Contradicted,
+    /// An operator had what was seen of a network's chain forgotten.
+    Forgotten,
 }

@@ -207,6 +207,23 @@ pub struct State {
 }
 
 impl State {
+    /// The same vault, of whose chain nothing was ever seen, and of which nothing runs: what proved itself here stays,
+    /// and so do the operator's hold and what failed here.
+    pub fn without_chain(self) -> Self {
+        let rejected = self.rejected.into_iter().map(|rejection| Rejection { sequence: None, ..rejection });
+        Self {
+            hold: self.hold,
+            last_known_good: self.last_known_good.map(|good| Good { spec_version: None, ..good }),
+            previous: self.previous,
+            last_run: self.last_run,
+            unproved: self.unproved,
+            rejected: rejected.collect(),
+            last_switch: self.last_switch,
+            boot: self.boot,
+            ..Self::default()
+        }
+    }
+
     /// The process that is believed to live, if one is.
     pub fn running(&self) -> Option<&Running> {
         match &self.process {
