@@ -9,6 +9,7 @@ mod sudo;
 use std::process::Command;
 
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 use subxt_rpcs::{
     RpcClient,
     client::{RpcParams, rpc_params},
@@ -59,7 +60,7 @@ struct SignedBlock {
 #[derive(Deserialize)]
 struct Block {
     /// As numbers or as hexadecimal text, which differs between node versions; only counted.
-    extrinsics: Vec<serde_json::Value>,
+    extrinsics: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -147,7 +148,7 @@ impl DevChain {
 
     /// Holds finality back, or lets it catch up.
     pub async fn hold_finality(&self, hold: bool) {
-        let _: serde_json::Value = self.request("dev_holdFinality", rpc_params![hold]).await;
+        let _: Value = self.request("dev_holdFinality", rpc_params![hold]).await;
     }
 
     /// The number of the best block.

@@ -8,7 +8,42 @@ use crate::{
     operator::{NETWORK, Operator},
     release_server::ReleaseServer,
     releases::Release,
+    rpc_proxy::RpcProxy,
 };
+
+/// How an operator's Vaultvisor reads the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// From a node with the modern methods.
+    Node,
+    /// From a node that serves the legacy methods only, as those of the live bridges.
+    OldNode,
+}
+
+/// Makes tests of journeys: each is an `async fn(Source)`, named as the promise that it is, and becomes one test for
+/// each source that is named with it.
+///
+/// Every source costs a run, so name those that could make a difference to the promise.
+#[macro_export]
+macro_rules! through {
+    ($($journey:ident: $($source:ident),+ $(,)?;)+) => {$(
+        mod $journey {
+            $($crate::through!(@ $source $journey);)+
+        }
+    )+};
+    (@ Node $journey:ident) => {
+        #[tokio::test]
+        async fn through_a_node() {
+            super::$journey($crate::journey::Source::Node).await;
+        }
+    };
+    (@ OldNode $journey:ident) => {
+        #[tokio::test]
+        async fn through_an_old_node() {
+            super::$journey($crate::journey::Source::OldNode).await;
+        }
+    };
+}
 
 /// The three parties of a journey. Dropped in this order, so that nothing waits for what is gone.
 #[derive(Debug)]
@@ -17,6 +52,8 @@ pub struct Journey {
     pub operator: Operator,
     /// Offers releases for download.
     pub server: ReleaseServer,
+    /// What stands between Vaultvisor and the chain, if anything does.
+    pub proxy: Option<RpcProxy>,
     /// States which release it shall be.
     pub chain: DevChain,
 }
@@ -40,11 +77,26 @@ impl Journey {
         Self::on(DevChain::start().await).await
     }
 
+    /// On a new chain of its own that is read through this source, with nothing released yet.
+    pub async fn through(source: Source) -> Self {
+        Self::on_through(DevChain::start().await, source).await
+    }
+
     /// On this chain, with nothing released yet.
     pub async fn on(chain: DevChain) -> Self {
+        Self::on_through(chain, Source::Node).await
+    }
+
+    /// On this chain, which is read through this source, with nothing released yet.
+    pub async fn on_through(chain: DevChain, source: Source) -> Self {
         let server = ReleaseServer::start().await;
-        let operator = Operator::new(chain.url(), &server.url_template());
-        Self { operator, server, chain }
+        let proxy = match source {
+            Source::OldNode => Some(RpcProxy::in_front_of_old(chain.url()).await),
+            Source::Node => None,
+        };
+        let endpoint = proxy.as_ref().map_or_else(|| chain.url().to_owned(), RpcProxy::url);
+        let operator = Operator::new(&endpoint, &server.url_template());
+        Self { operator, server, proxy, chain }
     }
 
     /// Offers a release of the test vault and has the chain state it: final when this returns.

@@ -120,6 +120,10 @@ pub struct Rejected {
 /// What is known of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Chain {
+    /// Who said so: an endpoint's address, or the light client.
+    pub source: Option<String>,
+    /// The chain's genesis hash.
+    pub genesis: Option<String>,
     /// Whether a source is connected; `None` where only the daemon would know.
     pub connected: Option<bool>,
     /// The last finalized block that was seen.

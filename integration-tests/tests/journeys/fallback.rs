@@ -2,21 +2,29 @@
 
 use std::path::Path;
 
-use integration_tests::{journey::Journey, ledger, operator::NETWORK, releases::Release};
+use integration_tests::{
+    journey::{Journey, Source},
+    ledger,
+    operator::NETWORK,
+    releases::Release,
+};
 
-#[tokio::test]
-async fn t06_a_release_that_exits_at_once_is_rejected_and_the_old_one_comes_back() {
-    comes_back_from(Release::of(Path::new("/bin/false"), "2.0.0"), "exit code 1").await;
+integration_tests::through! {
+    t06_a_release_that_exits_at_once_is_rejected_and_the_old_one_comes_back: Node, OldNode;
+}
+
+async fn t06_a_release_that_exits_at_once_is_rejected_and_the_old_one_comes_back(source: Source) {
+    comes_back_from(source, Release::of(Path::new("/bin/false"), "2.0.0"), "exit code 1").await;
 }
 
 #[tokio::test]
 async fn t06_a_file_that_is_no_program_is_rejected_and_the_old_one_comes_back() {
     let text = b"#!/bin/sh\nexec sleep 1000\n".to_vec();
-    comes_back_from(Release::from_bytes("2.0.0", text), "cannot execute").await;
+    comes_back_from(Source::Node, Release::from_bytes("2.0.0", text), "cannot execute").await;
 }
 
-async fn comes_back_from(bad: Release, reason: &str) {
-    let journey = Journey::begin().await;
+async fn comes_back_from(source: Source, bad: Release, reason: &str) {
+    let journey = Journey::through(source).await;
     let operator = &journey.operator;
     let good = journey.release("1.0.0").await;
     let _daemon = operator.run();

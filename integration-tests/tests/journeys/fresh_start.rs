@@ -1,16 +1,25 @@
 //! The first release on a machine, and the end of Vaultvisor.
 
-use integration_tests::{child::Signal, journey::Journey, ledger, operator, wait};
+use integration_tests::{
+    child::Signal,
+    journey::{Journey, Source},
+    ledger, operator, wait,
+};
 
-#[tokio::test]
-async fn a_fresh_start_runs_the_stated_release_with_the_configured_arguments() {
-    let journey = Journey::begin().await;
+integration_tests::through! {
+    a_fresh_start_runs_the_stated_release_with_the_configured_arguments: Node, OldNode;
+    a_second_start_goes_on_with_the_same_release: Node, OldNode;
+    without_a_release_it_waits_and_says_so: Node, OldNode;
+}
+
+async fn a_fresh_start_runs_the_stated_release_with_the_configured_arguments(source: Source) {
+    let journey = Journey::through(source).await;
     let release = journey.release("1.0.0").await;
     let operator = &journey.operator;
     let ledger_path = operator.ledger_path();
     // What shells, formats and naive splitting would change.
     let odd = ["--keyname", "two words", "", "ünïcode", "--", "$HOME", "{version}", "a\nb", "'\"\\"];
-    let args: Vec<&str> = ["--ledger", ledger_path.to_str().unwrap()].into_iter().chain(odd).collect();
+    let args: Vec<&str> = ["--ledger", ledger_path.to_str().expect("UTF-8")].into_iter().chain(odd).collect();
     operator.set_vault_args(&args);
 
     let daemon = operator.run();
@@ -88,9 +97,8 @@ async fn ends_cleanly_on(signal: Signal) {
     assert_eq!(operator.stored(), [release.checksum], "the next start needs what is in the store");
 }
 
-#[tokio::test]
-async fn a_second_start_goes_on_with_the_same_release() {
-    let journey = Journey::begin().await;
+async fn a_second_start_goes_on_with_the_same_release(source: Source) {
+    let journey = Journey::through(source).await;
     let operator = &journey.operator;
     let release = journey.release("1.0.0").await;
     let mut first = operator.run();
@@ -106,9 +114,8 @@ async fn a_second_start_goes_on_with_the_same_release() {
     assert_eq!(journey.server.served("1.0.0").len(), 1, "what is in the store is not downloaded again");
 }
 
-#[tokio::test]
-async fn without_a_release_it_waits_and_says_so() {
-    let journey = Journey::begin().await;
+async fn without_a_release_it_waits_and_says_so(source: Source) {
+    let journey = Journey::through(source).await;
     let operator = &journey.operator;
     let _daemon = operator.run();
     let vault = operator.vault_where("a vault that waits", |vault| vault.state == "waiting").await;

@@ -1,10 +1,18 @@
 //! T19: a release that was stated while nobody listened.
 
-use integration_tests::{child::Signal, journey::Journey, ledger};
+use integration_tests::{
+    child::Signal,
+    journey::{Journey, Source},
+    ledger,
+};
 
-#[tokio::test]
-async fn t19_a_release_stated_while_vaultvisor_was_away_is_taken_up_at_its_start() {
-    let journey = Journey::begin().await;
+integration_tests::through! {
+    t19_a_release_stated_while_vaultvisor_was_away_is_taken_up_at_its_start: Node, OldNode;
+    t19_of_several_releases_missed_only_the_last_is_fetched: Node, OldNode;
+}
+
+async fn t19_a_release_stated_while_vaultvisor_was_away_is_taken_up_at_its_start(source: Source) {
+    let journey = Journey::through(source).await;
     let operator = &journey.operator;
     let first = journey.release("1.0.0").await;
     let mut daemon = operator.run();
@@ -26,9 +34,8 @@ async fn t19_a_release_stated_while_vaultvisor_was_away_is_taken_up_at_its_start
     assert_eq!(lives.last().and_then(|life| life.release.as_deref()), Some("2.0.0"));
 }
 
-#[tokio::test]
-async fn t19_of_several_releases_missed_only_the_last_is_fetched() {
-    let journey = Journey::begin().await;
+async fn t19_of_several_releases_missed_only_the_last_is_fetched(source: Source) {
+    let journey = Journey::through(source).await;
     let operator = &journey.operator;
     for version in ["1.0.0", "1.1.0"] {
         journey.release(version).await;

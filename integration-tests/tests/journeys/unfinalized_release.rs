@@ -2,17 +2,21 @@
 
 use integration_tests::{
     dev_chain::DevChain,
-    journey::Journey,
+    journey::{Journey, Source},
     operator::{NETWORK, has_seen},
     releases::Release,
 };
 
+integration_tests::through! {
+    t17_a_release_is_acted_on_when_its_block_is_final_and_not_before: Node, OldNode;
+    t17_a_release_on_a_fork_that_loses_is_never_acted_on: Node, OldNode;
+}
+
 /// How far the best chain runs ahead before we believe that nothing happens: each of these blocks was a chance.
 const BLOCKS_AHEAD: u64 = 4;
 
-#[tokio::test]
-async fn t17_a_release_is_acted_on_when_its_block_is_final_and_not_before() {
-    let journey = Journey::begin().await;
+async fn t17_a_release_is_acted_on_when_its_block_is_final_and_not_before(source: Source) {
+    let journey = Journey::through(source).await;
     let (chain, operator) = (&journey.chain, &journey.operator);
     let first = journey.release("1.0.0").await;
     let _daemon = operator.run();
@@ -33,9 +37,8 @@ async fn t17_a_release_is_acted_on_when_its_block_is_final_and_not_before() {
     operator.running(&second).await;
 }
 
-#[tokio::test]
-async fn t17_a_release_on_a_fork_that_loses_is_never_acted_on() {
-    let journey = Journey::on(DevChain::start_manual().await).await;
+async fn t17_a_release_on_a_fork_that_loses_is_never_acted_on(source: Source) {
+    let journey = Journey::on_through(DevChain::start_manual().await, source).await;
     let (chain, operator) = (&journey.chain, &journey.operator);
     let first = Release::of_test_vault("1.0.0");
     journey.server.offer(&first, NETWORK);

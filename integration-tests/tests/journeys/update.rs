@@ -1,10 +1,17 @@
 //! From one release to the next.
 
-use integration_tests::{journey::Journey, ledger, operator, wait};
+use integration_tests::{
+    journey::{Journey, Source},
+    ledger, operator, wait,
+};
 
-#[tokio::test]
-async fn a_new_release_replaces_the_running_one_and_the_two_never_meet() {
-    let journey = Journey::begin().await;
+integration_tests::through! {
+    a_new_release_replaces_the_running_one_and_the_two_never_meet: Node, OldNode;
+    another_version_of_the_same_binary_restarts_nothing: Node, OldNode;
+}
+
+async fn a_new_release_replaces_the_running_one_and_the_two_never_meet(source: Source) {
+    let journey = Journey::through(source).await;
     let operator = &journey.operator;
     let first = journey.release("1.0.0").await;
     let daemon = operator.run();
@@ -66,9 +73,8 @@ async fn an_older_version_is_a_release_like_any_other() {
     assert_eq!(running.version, "1.0.0");
 }
 
-#[tokio::test]
-async fn another_version_of_the_same_binary_restarts_nothing() {
-    let journey = Journey::begin().await;
+async fn another_version_of_the_same_binary_restarts_nothing(source: Source) {
+    let journey = Journey::through(source).await;
     let operator = &journey.operator;
     let mut release = journey.release("1.0.0").await;
     let _daemon = operator.run();

@@ -1,11 +1,18 @@
 //! The vault ends without being told to.
 
-use integration_tests::{child::Signal, journey::Journey, ledger, operator};
+use integration_tests::{
+    child::Signal,
+    journey::{Journey, Source},
+    ledger, operator,
+};
 use rustix::process::{Pid, kill_process};
 
-#[tokio::test]
-async fn a_killed_vault_is_started_again() {
-    let journey = Journey::begin().await;
+integration_tests::through! {
+    a_killed_vault_is_started_again: Node, OldNode;
+}
+
+async fn a_killed_vault_is_started_again(source: Source) {
+    let journey = Journey::through(source).await;
     let operator = &journey.operator;
     let release = journey.release("1.0.0").await;
     let daemon = operator.run();

@@ -1,15 +1,19 @@
 //! T09: other bytes at the URL than the chain states.
 
 use integration_tests::{
-    journey::Journey,
+    journey::{Journey, Source},
     operator::{NETWORK, Operator},
     releases::Release,
     wait,
 };
 
+integration_tests::through! {
+    t09_one_wrong_bit_is_refused: Node, OldNode;
+}
+
 /// Runs a first release, then has the chain state a second one while the server offers other bytes for it.
-async fn is_refused(tamper: impl FnOnce(&[u8]) -> Vec<u8>) {
-    let journey = Journey::begin().await;
+async fn is_refused(source: Source, tamper: impl FnOnce(&[u8]) -> Vec<u8>) {
+    let journey = Journey::through(source).await;
     let operator = &journey.operator;
     let first = journey.release("1.0.0").await;
     let daemon = operator.run();
@@ -50,9 +54,8 @@ fn files_that_stay(operator: &Operator) -> Vec<std::path::PathBuf> {
     operator.files().into_iter().filter(|path| path.extension().is_none_or(|kind| kind != "json")).collect()
 }
 
-#[tokio::test]
-async fn t09_one_wrong_bit_is_refused() {
-    is_refused(|program| {
+async fn t09_one_wrong_bit_is_refused(source: Source) {
+    is_refused(source, |program| {
         let mut program = program.to_vec();
         let last = program.last_mut().expect("programs are not empty");
         *last ^= 1;
@@ -63,12 +66,12 @@ async fn t09_one_wrong_bit_is_refused() {
 
 #[tokio::test]
 async fn t09_a_truncated_file_is_refused() {
-    is_refused(|program| program[..program.len() / 2].to_vec()).await;
+    is_refused(Source::Node, |program| program[..program.len() / 2].to_vec()).await;
 }
 
 #[tokio::test]
 async fn t09_an_empty_file_is_refused() {
-    is_refused(|_| Vec::new()).await;
+    is_refused(Source::Node, |_| Vec::new()).await;
 }
 
 #[tokio::test]

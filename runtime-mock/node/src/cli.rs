@@ -23,6 +23,10 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub(crate) rpc_port: u16,
 
+    /// Port for light clients, on 127.0.0.1 only; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub(crate) p2p_port: u16,
+
     /// Keep the chain in this folder and go on with the one that is there; without it the chain is
     /// new and ends with the process
     #[arg(long, value_name = "DIR", global = true)]
@@ -100,7 +104,7 @@ mod tests {
     #[test]
     fn without_options_blocks_come_by_themselves_on_a_free_port() {
         let cli = Cli::try_parse_from(["dev-chain"]).expect("no option is required");
-        assert_eq!(cli.rpc_port, 0);
+        assert_eq!((cli.rpc_port, cli.p2p_port), (0, 0));
         assert_eq!(cli.base_path, None);
         assert!(!cli.die_with_parent);
         assert_eq!(cli.chain_options(), ChainOptions { engine: Engine::Grandpa, block_time_ms: None });

@@ -40,13 +40,18 @@ const MAX_TRANSACTIONS: usize = 8_192;
 /// Bytes that they take at most.
 const MAX_TRANSACTION_BYTES: usize = 32 * 1024 * 1024;
 
-/// The configuration for `chain` in `home`, with RPC on `rpc_port` of 127.0.0.1, or on a free one if
-/// it is 0.
+/// The configuration for `chain` in `home`, with RPC and peers on these ports of 127.0.0.1, or on free ones
+/// where they are 0.
 ///
 /// # Errors
 ///
 /// When the addresses can't be written as multiaddresses.
-pub(crate) fn new(chain: &DevChain, home: &Home, rpc_port: u16) -> anyhow::Result<Configuration> {
+pub(crate) fn new(
+    chain: &DevChain,
+    home: &Home,
+    rpc_port: u16,
+    p2p_port: u16,
+) -> anyhow::Result<Configuration> {
     let spec = chain.spec().cloned_box();
     Ok(Configuration {
         impl_name: NAME.into(),
@@ -61,7 +66,7 @@ pub(crate) fn new(chain: &DevChain, home: &Home, rpc_port: u16) -> anyhow::Resul
             true,
             false,
         ),
-        network: network(home)?,
+        network: network(home, p2p_port)?,
         // Alice's keys are made at each start, there is nothing to keep.
         keystore: KeystoreConfig::InMemory,
         database: DatabaseSource::ParityDb { path: home.database() },
@@ -90,12 +95,15 @@ pub(crate) fn new(chain: &DevChain, home: &Home, rpc_port: u16) -> anyhow::Resul
 }
 
 /// Peers are light clients on this machine, which are told the address.
-fn network(home: &Home) -> anyhow::Result<NetworkConfiguration> {
+fn network(home: &Home, port: u16) -> anyhow::Result<NetworkConfiguration> {
     let key = NodeKeyConfig::Ed25519(Secret::File(home.node_key()));
     let mut network = NetworkConfiguration::new(NAME, NAME, key, None);
-    network.listen_addresses = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
+    network.listen_addresses = vec![format!("/ip4/127.0.0.1/tcp/{port}").parse()?];
     network.allow_non_globals_in_dht = true;
     network.enable_dht_random_walk = false;
+    // It looks for nobody, and the places that are not for full nodes are for light clients: the default leaves none.
+    network.default_peers_set.out_peers = 0;
+    network.default_peers_set_num_full = 0;
     Ok(network)
 }
 

@@ -132,7 +132,7 @@ fn run(cli: &Cli, be_quiet: impl FnOnce()) -> anyhow::Result<()> {
 async fn serve(cli: &Cli, home: &Home) -> anyhow::Result<()> {
     let chain = DevChain::open(home, cli.chain_options())?;
     let rpc_port = cli.rpc_port;
-    let configuration = configuration::new(&chain, home, rpc_port)?;
+    let configuration = configuration::new(&chain, home, rpc_port, cli.p2p_port)?;
     let engine = chain.engine();
     // Opening the database and compiling the runtime block for seconds: not on a thread that is to
     // notice signals.
