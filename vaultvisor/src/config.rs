@@ -29,7 +29,7 @@ pub use self::{
     account::Account,
     http::Http,
     network::Network,
-    vault::{HealthUrl, Logs, Probation, Stop, Vault},
+    vault::{Data, HealthUrl, Logs, Probation, Stop, Vault},
 };
 use crate::{artifact::fetch::Limits, decide::policy::STARTUP_CHAIN_WAIT};
 use file::{Json, Keys, Node, Problem, Reader};
@@ -176,6 +176,9 @@ pub fn parse(json: &Json, overrides: &Overrides) -> Result<Settings, Vec<Problem
     let http = http::read(&mut reader, &root, overrides);
     let mut networks = network::read_all(&mut reader, &root);
     let vaults = vault::read_all(&mut reader, &root, &mut networks);
+    if let Some(home) = &home {
+        vault::check_data(&mut reader, home, &vaults);
+    }
 
     match (home, lock_dir) {
         (Some(home), Some(lock_dir)) if reader.problems.is_empty() => Ok(Settings {

@@ -25,6 +25,8 @@ mod notify;
 mod operator;
 mod places;
 mod signals;
+mod staging;
+mod starting;
 mod vault_place;
 mod vault_task;
 mod web;

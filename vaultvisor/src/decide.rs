@@ -20,6 +20,7 @@
 //! | 8. old news | `chain` |
 //! | 9. the operator | `operator` |
 //! | 11. time | `time` |
+//! | 12. releases that change more than the binary | `migration`, `data` |
 //!
 //! `start` takes in what became of starts and switches; [`states`] is the diagram.
 
@@ -27,9 +28,11 @@ mod action;
 mod chain;
 mod choice;
 mod crash;
+pub mod data;
 mod event;
 mod failure;
 mod fetch;
+mod migration;
 mod name;
 mod operator;
 mod phase;
@@ -52,6 +55,7 @@ pub use self::{
     state::State,
     time::{BootId, Moment, Now, Wait},
 };
+use data::Staging;
 use policy::HEALTHY_STRETCH;
 use state::{Build, Concern, Fetch, Left, Phase, Problem};
 
@@ -108,6 +112,10 @@ pub fn wake_at(state: &State, decided_at: Moment) -> Option<Moment> {
         Fetch::Failed { wait, .. } => Some(wait.until),
         _ => None,
     };
+    let staging = match &state.staging {
+        Staging::Failed { wait, .. } => Some(wait.until),
+        _ => None,
+    };
     let startup = state.startup_wait.map(|wait| wait.until);
     let rejection = state
         .chosen()
@@ -115,7 +123,7 @@ pub fn wake_at(state: &State, decided_at: Moment) -> Option<Moment> {
         .and_then(|chosen| state.rejection_of(chosen.checksum))
         .map(|rejection| rejection.wait.until);
     let window = state.upgrade.as_ref().filter(|_| state.upgrade_window).map(|upgrade| upgrade.excuses.until);
-    [process, window, retry(&state.fetch), retry(&state.pending_fetch), startup, rejection]
+    [process, window, retry(&state.fetch), retry(&state.pending_fetch), staging, startup, rejection]
         .into_iter()
         .flatten()
         .filter(|moment| *moment > decided_at)
@@ -134,16 +142,23 @@ impl Deciding<'_> {
     /// What the event says.
     fn take_in(&mut self, event: &Event) {
         match event {
-            Event::Recovered { stored, boot, observed } => self.recovered(stored, boot, observed),
+            Event::Recovered { stored, boot, snapshots, observed } => {
+                self.recover_data(snapshots);
+                self.recovered(stored, boot, observed);
+            }
             Event::Chain { view, best_spec_version, problem } => {
                 self.chain(view.as_deref(), *best_spec_version, problem.as_deref());
             }
             Event::Fetched(checksum) => self.fetched(*checksum),
             Event::FetchFailed { checksum, reason } => self.fetch_failed(*checksum, reason),
             Event::Started { build, pid, downtime } => self.started(build, *pid, *downtime),
-            Event::StartFailed { build, reason } => self.start_failed(build, reason),
+            Event::Staged { to, arguments, snapshot } => self.staged(*to, arguments, *snapshot),
+            Event::StageFailed { to, reason, by_release } => self.stage_failed(*to, reason, *by_release),
+            Event::StartFailed { build, reason, data } => self.start_failed(build, reason, *data),
+            Event::WorkFailed { build, reason, data } => self.work_failed(build, reason, *data),
             Event::NotPrepared { build, reason } => self.not_prepared(build, reason),
-            Event::NotProvablyGone { build, lock_is_held, reason } => {
+            Event::NotProvablyGone { build, lock_is_held, reason, data } => {
+                self.data_left(*data);
                 self.blocked(Some(build.clone()), *lock_is_held, reason);
             }
             Event::Died { pid, ending } => self.died(*pid, *ending),
@@ -165,6 +180,7 @@ impl Deciding<'_> {
         self.settle_upgrade_window();
         self.settle_probation();
         self.settle_fetch();
+        self.settle_staging();
         self.settle_process();
     }
 

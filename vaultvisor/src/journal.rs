@@ -5,6 +5,7 @@
 
 pub mod atomic_file;
 mod schema_1;
+mod schema_2;
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +23,7 @@ use crate::{
 use atomic_file::WriteError;
 
 /// The form of a vault's file in this version. Older ones are read, newer ones refused and not guessed at.
-const VAULT_SCHEMA: u32 = 2;
+const VAULT_SCHEMA: u32 = 3;
 /// The form of a network's file.
 const NETWORK_SCHEMA: u32 = 1;
 
@@ -152,7 +153,10 @@ pub fn encode(recorded: &Recorded) -> Result<Vec<u8>, serde_json::Error> {
 
 /// Reads a vault's file; `path` is for the error only.
 pub fn decode(path: &Path, text: &[u8]) -> Result<Recorded, ReadError> {
-    let file: VaultFile = parse(path, text, VAULT_SCHEMA, schema_1::upgrade)?;
+    let file: VaultFile = parse(path, text, VAULT_SCHEMA, |old| {
+        let old = if old["schema"] == 1 { schema_1::upgrade(old)? } else { old };
+        schema_2::upgrade(old)
+    })?;
     Ok(Recorded { state: file.state, since_unix_secs: file.since_unix_secs })
 }
 

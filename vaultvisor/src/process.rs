@@ -42,6 +42,9 @@ pub use id::ProcessId;
 /// The variable in a vault's environment by which a vault that lost its keeper and its lock is found.
 pub const MARKER: &str = "VAULTVISOR_RUN";
 
+/// Variables of vaultvisor's own environment that the programs which it runs get too.
+pub const PASSED_ON: [&str; 5] = ["PATH", "HOME", "USER", "LANG", "TZ"];
+
 /// The signals that ask a vault to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StopSignal {

@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::url::{BINARY_FOR, MAIN_TARGET};
+
 /// The longest version or artifact name that we take from anyone, in bytes.
 ///
 /// The mock runtime allows 64; 255 is the longest file name that Linux filesystems take.
@@ -333,6 +335,16 @@ pub struct Release {
     /// Further files of the release.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub artifacts: Artifacts,
+}
+
+impl Release {
+    /// The binary for a platform: the artifact that is named after it, else for the main platform the main binary.
+    pub fn binary_for(&self, target: &str) -> Option<Checksum> {
+        let named =
+            self.artifacts.iter().find(|(name, _)| name.as_str().strip_prefix(BINARY_FOR) == Some(target));
+        let main = || (target == MAIN_TARGET).then_some(self.binary_checksum);
+        named.map(|(_, checksum)| *checksum).or_else(main)
+    }
 }
 
 #[cfg(test)]

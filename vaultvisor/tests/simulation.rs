@@ -27,6 +27,11 @@ fn every_promise_holds_through_simulated_lives() {
         ("blocked starts", seen.blocked),
         ("slow stops", seen.stuck),
         ("commands", seen.commands),
+        ("releases made ready", seen.staged),
+        ("migrations of data", seen.migrated),
+        ("failed migrations of data", seen.migrations_failed),
+        ("restores", seen.restored),
+        ("failures on migrated data", seen.barred),
     ] {
         assert!(times > 0, "no {what} in {} steps: the simulator proves less than it says", summary.steps);
     }

@@ -16,6 +16,7 @@ mod governance_calls;
 mod hostile_clients;
 mod http_status;
 mod many_vaults;
+mod migrations;
 mod news;
 mod operator_hand;
 mod real_daemon;

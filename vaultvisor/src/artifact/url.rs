@@ -22,7 +22,7 @@ pub const MAIN_TARGET: &str = "x86_64-unknown-linux-gnu";
 pub const BINARY: &str = "binary";
 
 /// What the names of artifacts that are binaries for other platforms begin with, before the platform.
-const BINARY_FOR: &str = "binary-";
+pub const BINARY_FOR: &str = "binary-";
 
 const PLACEHOLDERS: [&str; 5] = ["version", "network", "target", "checksum", "artifact"];
 

@@ -235,6 +235,17 @@ impl Reader {
         }
     }
 
+    /// `true` or `false`.
+    pub fn flag(&mut self, node: &Node<'_>) -> Option<bool> {
+        match node.value {
+            Json::Bool(value) => Some(*value),
+            _ => {
+                self.expected(node, "true or false");
+                None
+            }
+        }
+    }
+
     /// The items of an array.
     pub fn list<'a>(&mut self, node: &Node<'a>, expected: &str) -> Vec<Node<'a>> {
         let Json::List(items) = node.value else {

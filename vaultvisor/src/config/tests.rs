@@ -121,7 +121,9 @@ fn every_key_of_a_vault_has_its_effect() {
     let vault = r#"{"network": "dev", "args": [],
         "probation": {"secs": 5, "health_url": "http://127.0.0.1:9615/metrics", "health_secs": 30},
         "stop": {"signal": "SIGTERM", "grace_secs": 7}, "retry_secs": [1, 2],
-        "logs": "file", "log_max_bytes": 65536, "log_keep": 0, "keep_releases": 3}"#;
+        "logs": "file", "log_max_bytes": 65536, "log_keep": 0, "keep_releases": 3,
+        "data_dir": "/d", "skip_snapshot": true, "keep_snapshots": 4, "restore_after_live": true,
+        "args_migration_secs": 8, "state_migration_secs": 9}"#;
     let settings = read(&dev(vault)).expect("valid");
     let vault = &settings.vaults["v"];
     let health_url = vault.probation.health_url.as_ref().expect("there").to_string();
@@ -131,11 +133,39 @@ fn every_key_of_a_vault_has_its_effect() {
     assert_eq!(vault.retries, [1, 2].map(Duration::from_secs));
     assert_eq!(vault.logs, Logs::File { max_bytes: 65_536, keep: 0 });
     assert_eq!(vault.keep_releases, 3);
+    let folder = "/d".into();
+    let data = Data { folder, skip_snapshot: true, keep_snapshots: 4, restore_after_live: true };
+    assert_eq!(vault.data, Some(data));
+    assert_eq!((vault.args_migration.as_secs(), vault.state_migration.as_secs()), (8, 9));
+}
+
+#[test]
+fn a_data_folder_belongs_to_one_vault_and_lies_apart_from_the_home() {
+    let vaults = |a: &str, b: &str| {
+        format!(
+            r#"{{"home": "/var/h", "networks": {{"dev": {{"endpoints": ["ws://x"], "release_urls": ["https://x/"]}}}},
+                "vaults": {{"a": {{"network": "dev", "args": [], "data_dir": "{a}"}},
+                            "b": {{"network": "dev", "args": [], "data_dir": "{b}"}}}}}}"#
+        )
+    };
+    read(&vaults("/d/a", "/d/ab")).expect("apart");
+    read(&vaults("/var/h/data", "/d")).expect("a folder of its own in the home");
+    for (a, b, place) in [
+        ("/d", "/d", "vaults.b.data_dir"),
+        ("/d", "/d/b", "vaults.b.data_dir"),
+        ("/d/a", "/d", "vaults.b.data_dir"),
+        ("/var", "/d", "vaults.a.data_dir"),
+        ("/var/h", "/d", "vaults.a.data_dir"),
+        ("/d", "/var/h/vaults/b", "vaults.b.data_dir"),
+    ] {
+        let problems = read(&vaults(a, b)).expect_err(place);
+        assert!(problems.iter().any(|problem| problem.starts_with(place)), "{a} {b}: {problems:?}");
+    }
 }
 
 #[test]
 fn what_this_version_does_not_do_is_refused_and_not_ignored() {
-    let in_vault = [r#""data_dir": "/d""#, r#""restore_after_live": true"#, r#""probe_args": ["--version"]"#];
+    let in_vault = [r#""probe_args": ["--version"]"#];
     for key in in_vault {
         let problems = read(&dev(&format!(r#"{{"network": "dev", "args": [], {key}}}"#))).expect_err(key);
         assert_eq!(problems.len(), 1, "{problems:?}");

@@ -1,6 +1,12 @@
 //! One vault of the configuration, and how it is read.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Component, Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use url::Url;
 
@@ -22,6 +28,15 @@ pub const DEFAULT_PROBATION: Duration = Duration::from_secs(60);
 pub const DEFAULT_LOG_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// Rotated files beside the one that is written.
 pub const DEFAULT_LOG_KEEP: u32 = 4;
+/// A program that turns some words into others needs no second; one that looks something up over a network may.
+pub const DEFAULT_ARGS_MIGRATION: Duration = Duration::from_secs(60);
+/// A large database is rewritten in minutes. The vault stands still meanwhile, and an hour is what the bridges give one
+/// before they punish it.
+pub const DEFAULT_STATE_MIGRATION: Duration = Duration::from_secs(60 * 60);
+/// The data from before the newest release: for whoever finds out too late that it was needed.
+pub const DEFAULT_KEEP_SNAPSHOTS: u32 = 1;
+/// What vaultvisor keeps in its home.
+const OWN_FOLDERS: [&str; 3] = ["store", "networks", "vaults"];
 /// Nothing that an operator means is longer than a day.
 const MAX_SECS: u64 = 86_400;
 /// A health URL is asked every 5 s, with 4 s for an answer: with less than this a vault could be judged by one question.
@@ -55,6 +70,25 @@ pub struct Vault {
     pub logs: Logs,
     /// How many releases behind the one that proved itself stay in the store.
     pub keep_releases: u32,
+    /// The folder with its data, if that is to be copied before another release is started on it.
+    pub data: Option<Data>,
+    /// How long a release's `args-migration` may take.
+    pub args_migration: Duration,
+    /// How long a release's `state-migration` may take.
+    pub state_migration: Duration,
+}
+
+/// A vault's data, and how it is treated when another release is started on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Data {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Whether no copy is made before a release that does not migrate it.
+    pub skip_snapshot: bool,
+    /// How many copies stay once a release has proved itself.
+    pub keep_snapshots: u32,
+    /// Whether a copy may be put back behind a release that has lived on migrated data.
+    pub restore_after_live: bool,
 }
 
 /// How a vault is asked to end.
@@ -144,8 +178,14 @@ pub(super) const KEYS: Keys = Keys {
         "log_max_bytes",
         "log_keep",
         "keep_releases",
+        "data_dir",
+        "skip_snapshot",
+        "keep_snapshots",
+        "restore_after_live",
+        "args_migration_secs",
+        "state_migration_secs",
     ],
-    later: &["data_dir", "restore_after_live", "probe_args"],
+    later: &["probe_args"],
 };
 pub(super) const STOP_KEYS: Keys = Keys { known: &["signal", "grace_secs"], later: &[] };
 pub(super) const PROBATION_KEYS: Keys = Keys { known: &["secs", "health_url", "health_secs"], later: &[] };
@@ -233,6 +273,9 @@ fn read_one(
     let retries = read_retries(reader, &fields);
     let logs = read_logs(reader, &fields);
     let keep_releases = fields.get("keep_releases").and_then(|node| reader.number(node, 0..=1000));
+    let data = read_data(reader, &fields);
+    let args_migration = read_secs(reader, &fields, "args_migration_secs", 1, DEFAULT_ARGS_MIGRATION);
+    let state_migration = read_secs(reader, &fields, "state_migration_secs", 1, DEFAULT_STATE_MIGRATION);
     Some(Vault {
         name: name.to_owned(),
         network: network?,
@@ -244,6 +287,9 @@ fn read_one(
         retries,
         logs,
         keep_releases: keep_releases.and_then(|count| u32::try_from(count).ok()).unwrap_or(0),
+        data,
+        args_migration,
+        state_migration,
     })
 }
 
@@ -402,6 +448,52 @@ fn read_logs(reader: &mut Reader, fields: &Fields<'_>) -> Logs {
         }
     }
     logs
+}
+
+fn read_data(reader: &mut Reader, fields: &Fields<'_>) -> Option<Data> {
+    let skip_snapshot = fields.get("skip_snapshot").and_then(|node| reader.flag(node));
+    let keep = fields.get("keep_snapshots").and_then(|node| reader.number(node, 0..=1000));
+    let restore_after_live = fields.get("restore_after_live").and_then(|node| reader.flag(node));
+    let Some(node) = fields.get("data_dir") else {
+        for key in ["skip_snapshot", "keep_snapshots", "restore_after_live"] {
+            if let Some(node) = fields.get(key) {
+                reader.problem(&node.path, "has no effect without data_dir; remove it");
+            }
+        }
+        return None;
+    };
+    let folder = super::path(reader, node)?;
+    if folder.components().any(|part| matches!(part, Component::ParentDir)) || folder.parent().is_none() {
+        let what = format!("found {folder:?}, expected the vault's own folder, without \"..\"");
+        reader.problem(&node.path, what);
+        return None;
+    }
+    Some(Data {
+        folder,
+        skip_snapshot: skip_snapshot.unwrap_or(false),
+        keep_snapshots: keep.and_then(|keep| u32::try_from(keep).ok()).unwrap_or(DEFAULT_KEEP_SNAPSHOTS),
+        restore_after_live: restore_after_live.unwrap_or(false),
+    })
+}
+
+/// A data folder belongs to one vault, and lies apart from what vaultvisor itself keeps.
+pub(super) fn check_data(reader: &mut Reader, home: &Path, vaults: &BTreeMap<String, Vault>) {
+    let overlap = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
+    let folders: Vec<(&String, &Path)> = vaults
+        .iter()
+        .filter_map(|(name, vault)| Some((name, vault.data.as_ref()?.folder.as_path())))
+        .collect();
+    for (index, (name, folder)) in folders.iter().enumerate() {
+        let place = format!("vaults.{name}.data_dir");
+        if home.starts_with(folder) || OWN_FOLDERS.iter().any(|own| overlap(&home.join(own), folder)) {
+            let what =
+                format!("found {folder:?}, expected a folder apart from what vaultvisor keeps in {home:?}");
+            reader.problem(&place, what);
+        }
+        if let Some((other, _)) = folders[..index].iter().find(|(_, other)| overlap(folder, other)) {
+            reader.problem(&place, format!("overlaps vaults.{other}.data_dir, expected a folder of its own"));
+        }
+    }
 }
 
 fn read_secs(reader: &mut Reader, fields: &Fields<'_>, key: &str, least: u64, default: Duration) -> Duration {

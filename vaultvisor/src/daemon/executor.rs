@@ -3,35 +3,44 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, PoisonError},
-    time::Duration,
 };
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use url::Url;
 
-use super::{Shared, fleet::Configured, places, vault_place};
+use super::{
+    Shared,
+    fleet::Configured,
+    home::vault_folder,
+    places,
+    staging::Staging,
+    starting::{Starting, resolve, work_of},
+    vault_place,
+};
 use crate::{
-    decide::{Action, Ending, Event, Moment, Observed, state::Build},
+    config::Network,
+    decide::{
+        Action, Ending, Event, Moment, Observed,
+        data::{DataLeft, Launch, Migrations},
+        state::Build,
+    },
     error_chain::Chained,
+    migrate::snapshot::Snapshots,
     process::{
         adopt,
-        handle::{Prepared, RunningVault, StartError, Stopper, VaultEvent},
+        handle::{RunningVault, Stopper, VaultEvent},
         monotonic_ns,
         protocol::{ExitStatus, Place, Spec},
-        unmanaged::find_unmanaged,
     },
     release::{Checksum, GenesisHash, Version},
 };
 
-/// Why a start did not come to its execution.
-const GIVEN_UP: &str = "vaultvisor was told to end";
-
 /// The vault that runs now.
 #[derive(Debug, Clone)]
-struct Current {
-    stopper: Arc<Stopper>,
+pub(super) struct Current {
+    pub(super) stopper: Arc<Stopper>,
     /// `Some` once nothing of it is left: when its main process had ended, if anybody saw it.
-    end: watch::Receiver<Option<Option<u64>>>,
+    pub(super) end: watch::Receiver<Option<Option<u64>>>,
 }
 
 /// One vault's hands.
@@ -44,6 +53,8 @@ pub(super) struct Executor {
     /// Where everything that happens to the vault is told.
     pub(super) events: mpsc::Sender<Event>,
     current: Arc<std::sync::Mutex<Option<Current>>>,
+    /// The snapshot that is being staged, which nobody else knows of yet.
+    staging: Arc<std::sync::Mutex<Option<u64>>>,
     /// Set for good by `Stop`: what has not been executed then never is.
     give_up: watch::Sender<bool>,
 }
@@ -56,14 +67,31 @@ impl Executor {
         events: mpsc::Sender<Event>,
     ) -> Self {
         let give_up = watch::Sender::new(false);
-        Self { shared, configured, genesis, events, current: Arc::default(), give_up }
+        Self {
+            shared,
+            configured,
+            genesis,
+            events,
+            current: Arc::default(),
+            staging: Arc::default(),
+            give_up,
+        }
     }
 
     /// Begins an action; its event comes when it is done.
     pub(super) fn carry_out(&self, action: Action) {
         match action {
             Action::Fetch(build) => self.answer(fetch(self.shared.clone(), self.configured(), build)),
-            Action::Start(build) => self.start(build, None),
+            Action::Stage(stage) => {
+                let staging = Staging {
+                    shared: self.shared.clone(),
+                    configured: self.configured(),
+                    snapshot: self.staging.clone(),
+                    give_up: self.give_up.subscribe(),
+                };
+                self.answer(staging.stage(stage));
+            }
+            Action::Start(launch) => self.start(launch, None),
             Action::Switch { to } => self.start(to, self.current()),
             Action::Stop => {
                 self.give_up.send_replace(true);
@@ -72,6 +100,7 @@ impl Executor {
                 }
             }
             Action::Prune { keep } => self.prune(keep),
+            Action::PruneSnapshots { keep } => self.prune_snapshots(keep),
             // Told to people by the loop.
             Action::Report { .. } | Action::History(_) | Action::Answer { .. } => {}
         }
@@ -131,26 +160,33 @@ impl Executor {
     }
 
     /// Starts a vault, in the place of another if there is one.
-    fn start(&self, build: Build, old: Option<Current>) {
+    fn start(&self, launch: Launch, old: Option<Current>) {
+        let build = launch.build.clone();
         let Some(place) = self.place() else {
             let reason = "the chain is not known yet, and the vault's lock is named after it".to_owned();
-            return self.answer(async { Event::StartFailed { build, reason } });
+            let data = DataLeft::Untouched;
+            return self.answer(async move { Event::StartFailed { build, reason, data } });
         };
         let configured = self.configured();
-        let spec = Spec {
-            place,
-            // Unique in this boot, and the keeper's records are scoped to the boot.
-            run_id: format!("{}-{}", std::process::id(), monotonic_ns()),
-            version: build.version.to_string(),
-            binary_folder: self.shared.store.folder(build.checksum),
-            checksum: build.checksum,
-            args: configured.vault.args.clone(),
+        let args = match resolve(&launch.arguments, &place.folder) {
+            Ok(args) => args,
+            Err(reason) => return self.answer(async { Event::NotPrepared { build, reason } }),
         };
         let starting = Starting {
             shared: self.shared.clone(),
+            snapshots: Snapshots::new(&place.folder),
+            spec: Spec {
+                // Unique in this boot, and the keeper's records are scoped to the boot.
+                run_id: format!("{}-{}", std::process::id(), monotonic_ns()),
+                version: build.version.to_string(),
+                binary_folder: self.shared.store.folder(build.checksum),
+                checksum: build.checksum,
+                work: work_of(&launch, &configured, &self.shared, &place.folder),
+                args,
+                place,
+            },
             configured,
-            build,
-            spec,
+            launch,
             give_up: self.give_up.subscribe(),
         };
         let (events, slot) = (self.events.clone(), self.current.clone());
@@ -175,6 +211,24 @@ impl Executor {
     fn place(&self) -> Option<Place> {
         let configured = self.configured();
         Some(vault_place::place(&self.shared.home, &self.shared.lock_dir, &configured.vault, self.genesis?))
+    }
+
+    fn prune_snapshots(&self, keep: Vec<u64>) {
+        let vault = self.configured().vault.name.clone();
+        let snapshots = Snapshots::new(&vault_folder(&self.shared.home, &vault));
+        // What is begun from now on is nobody's to remove.
+        let staging = *self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = snapshots.ids();
+        tokio::task::spawn_blocking(move || {
+            let unneeded = |ids: Vec<u64>| {
+                ids.into_iter().filter(|id| !keep.contains(id) && Some(*id) != staging).collect::<Vec<_>>()
+            };
+            match there.map(unneeded).and_then(|unneeded| snapshots.remove(&unneeded).map(|()| unneeded)) {
+                Ok(removed) if removed.is_empty() => {}
+                Ok(removed) => tracing::info!(vault, ?removed, "removed old snapshots of the data"),
+                Err(error) => tracing::warn!(vault, "{}", Chained(&error)),
+            }
+        });
     }
 
     /// Removes what no vault of the shared store needs, on a thread of its own: a large file takes a while.
@@ -241,23 +295,31 @@ fn watch_over(
 }
 
 /// The build of a run record. Its version is only a label: what ran is known by its checksum.
-fn build_of(version: &str, checksum: Checksum) -> Result<Build, String> {
+pub(super) fn build_of(version: &str, checksum: Checksum) -> Result<Build, String> {
     let version = Version::from_bytes(version.as_bytes());
     let version = version.or_else(|_| Version::from_bytes(b"unknown")).map_err(|error| error.to_string())?;
-    Ok(Build { version, checksum, uri: None })
+    Ok(Build { version, checksum, uri: None, migrations: Migrations::default() })
 }
 
-/// Puts a release's binary into the store.
+/// Puts a release's binary and its migrations into the store.
 async fn fetch(shared: Arc<Shared>, configured: Arc<Configured>, build: Build) -> Event {
     let checksum = build.checksum;
-    let fetched = match places::release_urls(&configured.network, &build) {
-        Ok(urls) => fetch_into_store(&shared, &configured.network.name, checksum, &urls).await,
-        Err(reason) => Err(reason),
-    };
-    match fetched {
+    match fetch_all(&shared, &configured.network, &build).await {
         Ok(()) => Event::Fetched(checksum),
         Err(reason) => Event::FetchFailed { checksum, reason },
     }
+}
+
+async fn fetch_all(shared: &Shared, network: &Network, build: &Build) -> Result<(), String> {
+    let urls = places::release_urls(network, build)?;
+    fetch_into_store(shared, &network.name, build.checksum, &urls).await?;
+    for (name, checksum) in build.migrations.named() {
+        let urls = places::migration_urls(network, build, name, checksum)?;
+        fetch_into_store(shared, &network.name, checksum, &urls)
+            .await
+            .map_err(|reason| format!("{name}: {reason}"))?;
+    }
+    Ok(())
 }
 
 /// Puts a file into the store. All who want one checksum share one download: the second finds it there.
@@ -284,84 +346,6 @@ pub(super) async fn fetch_into_store(
         downloads.remove(&checksum);
     }
     fetched.map_err(|error| Chained(&error).to_string())
-}
-
-/// One start or switch under way.
-struct Starting {
-    shared: Arc<Shared>,
-    configured: Arc<Configured>,
-    build: Build,
-    spec: Spec,
-    give_up: watch::Receiver<bool>,
-}
-
-impl Starting {
-    /// Ends with a vault that runs, or with the event that says why none does.
-    async fn run(mut self, old: Option<Current>) -> Result<(Event, RunningVault), Box<Event>> {
-        if old.is_none() {
-            self.look_for_unmanaged().await?;
-        }
-        let build = self.build.clone();
-        let not_prepared = |build, reason| Err(Box::new(Event::NotPrepared { build, reason }));
-        // Everything that can be done before is done while the old vault runs.
-        let env = &self.configured.vault.env;
-        let prepared = tokio::select! {
-            prepared = Prepared::new(&self.shared.keeper, &self.spec, env) => prepared,
-            _ = self.give_up.wait_for(|give_up| *give_up) => return not_prepared(build, GIVEN_UP.to_owned()),
-        };
-        let prepared = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => return not_prepared(build, Chained(&error).to_string()),
-        };
-        let old_died_ns = match old {
-            None => None,
-            Some(mut old) => {
-                old.stopper.stop();
-                let end = old.end.wait_for(Option::is_some).await;
-                end.ok().and_then(|end| end.flatten())
-            }
-        };
-        if *self.give_up.borrow() {
-            return Err(Box::new(Event::StartFailed { build, reason: GIVEN_UP.to_owned() }));
-        }
-        match prepared.start().await {
-            Ok(running) => {
-                let nanos = |ended: u64| Duration::from_nanos(running.started_ns.saturating_sub(ended));
-                let (pid, downtime) = (running.vault.pid, old_died_ns.map(nanos));
-                Ok((Event::Started { build, pid, downtime }, running))
-            }
-            Err(StartError::Failed(reason)) => Err(Box::new(Event::StartFailed { build, reason })),
-            Err(error) => self.look_at_holder(error).await,
-        }
-    }
-
-    /// The lock is not free. Its holder may be a vault of ours that could not be taken over before, because its
-    /// keeper was in the middle of starting it.
-    async fn look_at_holder(self, error: StartError) -> Result<(Event, RunningVault), Box<Event>> {
-        let lock_is_held = matches!(error, StartError::Busy { .. });
-        if lock_is_held
-            && let adopt::Observed::Runs(running) = adopt::observe(&self.spec.place).await
-            && let Ok(build) = build_of(&running.run.version, running.run.checksum)
-        {
-            let started = Event::Started { build, pid: running.vault.pid, downtime: None };
-            return Ok((started, *running));
-        }
-        let reason = Chained(&error).to_string();
-        Err(Box::new(Event::NotProvablyGone { build: self.build, lock_is_held, reason }))
-    }
-
-    /// Before a start where none of ours runs: a vault that somebody started by hand has no lock of ours.
-    async fn look_for_unmanaged(&self) -> Result<(), Box<Event>> {
-        let (args, marker) = (self.spec.args.clone(), self.spec.place.marker.clone());
-        let found = tokio::task::spawn_blocking(move || find_unmanaged(&args, &marker)).await;
-        let reason = match found {
-            Ok(Ok(None)) => return Ok(()),
-            Ok(Ok(Some(unmanaged))) => unmanaged.why,
-            Ok(Err(error)) => format!("cannot look for vaults that somebody else started: {error}"),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
-        Err(Box::new(Event::NotProvablyGone { build: self.build.clone(), lock_is_held: false, reason }))
-    }
 }
 
 fn ending(status: Option<ExitStatus>) -> Ending {

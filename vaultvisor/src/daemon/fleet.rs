@@ -27,6 +27,7 @@ use crate::{
     control::Reply,
     error_chain::Chained,
     journal::{NetworkJournal, NetworkRecord, VaultJournal},
+    migrate::snapshot::Snapshots,
     status::{ChainSeen, Status, Time, VaultStatus},
 };
 
@@ -277,8 +278,13 @@ impl Fleet {
         let name = configured.vault.name.clone();
         let followed = &inner.networks[&configured.vault.network];
         let folder = super::home::create_vault_folder(&self.shared.home, &name);
-        let journal = match folder {
-            Ok(folder) => VaultJournal::new(&folder),
+        let (journal, snapshots) = match folder {
+            Ok(folder) => (VaultJournal::new(&folder), Snapshots::new(&folder)),
+            Err(error) => return broken(configured, &Chained(&error).to_string()),
+        };
+        // What was done to the data must be known before anything is started on it.
+        let snapshots = match snapshots.records() {
+            Ok(records) => records,
             Err(error) => return broken(configured, &Chained(&error).to_string()),
         };
         let recorded = match journal.load() {
@@ -309,7 +315,7 @@ impl Fleet {
             live: live_sender,
             progress: progress_sender,
         };
-        let task = VaultTask::new(self.shared.clone(), journal, recorded, genesis, channels);
+        let task = VaultTask::new(self.shared.clone(), journal, recorded, snapshots, genesis, channels);
         tasks.spawn(async move {
             let panicked = AssertUnwindSafe(task.run()).catch_unwind().await.is_err();
             Ended { name, panicked }

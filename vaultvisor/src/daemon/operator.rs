@@ -20,7 +20,7 @@ use crate::{
     artifact::verify,
     config::Vault,
     control::{Chosen, Reply, Request},
-    decide::{Command, State, state::Build},
+    decide::{Command, State, data::Migrations, state::Build},
     history,
     release::{Checksum, Version},
 };
@@ -107,7 +107,9 @@ fn find_known(shared: &Shared, reached: &Reached, text: &str) -> Result<Build, S
         let named = known.into_iter().find(|build| build.checksum == checksum);
         return match named {
             Some(build) => Ok(build),
-            None if shared.store.contains(checksum) => Ok(Build { version: unnamed()?, checksum, uri: None }),
+            None if shared.store.contains(checksum) => {
+                Ok(Build { version: unnamed()?, checksum, uri: None, migrations: Migrations::default() })
+            }
             None => Err(format!(
                 "no file with the checksum {checksum} is in the store; name the file itself: vaultvisor override {} ./FILE",
                 vault.name
@@ -168,7 +170,7 @@ async fn read_file(path: &Path) -> Result<(Build, Url), String> {
         let checksum = verify::hash_to_end(&mut file).map_err(failed)?;
         let name = path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
         let version = Version::from_bytes(&name).or_else(|_| unnamed())?;
-        Ok(Build { version, checksum, uri: None })
+        Ok(Build { version, checksum, uri: None, migrations: Migrations::default() })
     });
     let build = match hashing.await {
         Ok(build) => build?,

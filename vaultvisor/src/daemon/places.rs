@@ -7,6 +7,7 @@ use crate::{
     config::Network,
     decide::state::Build,
     error_chain::Chained,
+    release::{ArtifactName, Checksum},
 };
 
 /// Where a release's binary is published: where the chain says, then the configured places.
@@ -39,6 +40,28 @@ pub(super) fn release_urls(network: &Network, build: &Build) -> Result<Vec<Url>,
     Ok(urls)
 }
 
+/// Where one of a release's migrations is published: only the configured places can tell it from the binary.
+pub(super) fn migration_urls(
+    network: &Network,
+    build: &Build,
+    name: &str,
+    checksum: Checksum,
+) -> Result<Vec<Url>, String> {
+    let artifact: ArtifactName = name.parse().map_err(|error| Chained(&error).to_string())?;
+    let filling = Filling { version: &build.version, network: &network.name, checksum };
+    let urls =
+        network.release_urls.iter().filter_map(|template| template.fill_artifact(filling, Some(&artifact)));
+    let urls: Vec<Url> = urls.collect::<Result<_, _>>().map_err(|error| Chained(&error).to_string())?;
+    if urls.is_empty() {
+        return Err(format!(
+            "release {build} has the artifact {name}, and no URL of networks.{}.release_urls tells it from the binary; \
+             one with {{artifact}} or {{checksum}} would",
+            network.name
+        ));
+    }
+    Ok(urls)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +88,7 @@ mod tests {
             version: "1.0".parse().expect("a version"),
             checksum: Checksum([0xab; 32]),
             uri: StatedUri::from_bytes(uri.as_bytes()),
+            migrations: Default::default(),
         };
         let urls = release_urls(&network(mirrors), &build)?;
         Ok(urls.iter().map(ToString::to_string).collect())

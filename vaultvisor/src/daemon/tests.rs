@@ -357,7 +357,8 @@ async fn what_a_vault_needs_is_known_before_any_is_begun_and_what_cannot_be_read
     let mut recorded = crate::journal::Recorded::default();
     let version: crate::release::Version = "1.0.0".parse().expect("a version");
     let checksum = Checksum([7; 32]);
-    recorded.state.override_build = Some(crate::decide::state::Build { version, checksum, uri: None });
+    recorded.state.override_build =
+        Some(crate::decide::state::Build { version, checksum, uri: None, migrations: Default::default() });
     crate::journal::VaultJournal::new(&folder("a")).store(&recorded).expect("stored");
     fs::write(folder("b").join("state.json"), "{").expect("damage");
 

@@ -22,11 +22,13 @@ use super::{
     operator::{Answer, Order},
 };
 use crate::{
+    artifact::url::TARGET,
     chain::ChainStatus,
     decide::{self, Action, Decision, Entry, Event, Policy, Severity, State, state::Phase},
     error_chain::Chained,
     history::Record,
     journal::{Recorded, VaultJournal},
+    migrate::snapshot::SnapshotRecord,
     release::GenesisHash,
     status::Time,
 };
@@ -64,6 +66,8 @@ pub(super) struct VaultTask {
     recorded: Recorded,
     policy: Policy,
     executor: Executor,
+    /// What was known of the vault's snapshots when this was made.
+    snapshots: Vec<SnapshotRecord>,
     events: mpsc::Receiver<Event>,
     channels: Channels,
     probing: Option<Probing>,
@@ -84,6 +88,7 @@ impl VaultTask {
         shared: Arc<Shared>,
         journal: VaultJournal,
         recorded: Recorded,
+        snapshots: Vec<SnapshotRecord>,
         genesis: Option<GenesisHash>,
         channels: Channels,
     ) -> Self {
@@ -93,6 +98,7 @@ impl VaultTask {
             name: configured.vault.name.clone(),
             policy: policy(&configured),
             executor: Executor::new(shared.clone(), channels.configured.clone(), genesis, sender),
+            snapshots,
             shared,
             journal,
             recorded,
@@ -114,7 +120,8 @@ impl VaultTask {
             Vec::new()
         });
         let (observed, running) = self.executor.observe().await;
-        self.step(&Event::Recovered { stored, boot: self.shared.boot.clone(), observed }).await;
+        let (boot, snapshots) = (self.shared.boot.clone(), std::mem::take(&mut self.snapshots));
+        self.step(&Event::Recovered { stored, boot, snapshots, observed }).await;
         if let Some(running) = running {
             self.executor.attach(running);
         }
@@ -211,7 +218,12 @@ impl VaultTask {
             // Only these give up something, so only they wait for their durable record. What keeps a vault alive
             // or stops it must not wait for room on a disk: the lock, and not the journal, is the proof that
             // nothing else runs.
-            Action::Switch { .. } | Action::Prune { .. } if self.unwritten => {
+            Action::Switch { .. }
+            | Action::Stage(_)
+            | Action::Prune { .. }
+            | Action::PruneSnapshots { .. }
+                if self.unwritten =>
+            {
                 self.waiting_actions.push(action)
             }
             Action::Stop => {
@@ -330,6 +342,12 @@ fn policy(configured: &Configured) -> Policy {
         rejection_retries: vault.retries.clone(),
         startup_chain_wait: configured.startup_chain_wait,
         keep_releases: vault.keep_releases as usize,
+        target: TARGET.to_owned(),
+        args: vault.args.clone(),
+        data_dir: vault.data.is_some(),
+        skip_snapshot: vault.data.as_ref().is_some_and(|data| data.skip_snapshot),
+        keep_snapshots: vault.data.as_ref().map_or(0, |data| data.keep_snapshots as usize),
+        restore_after_live: vault.data.as_ref().is_some_and(|data| data.restore_after_live),
         seed: seed(&vault.name),
     }
 }
@@ -360,7 +378,11 @@ fn is_done(state: &State, leaving: bool) -> bool {
         | Phase::Ending { .. }
         | Phase::RollingBack { .. }
         | Phase::Stopping { .. } => false,
-        Phase::Waiting | Phase::Starting { .. } | Phase::Running { .. } | Phase::Blocked { .. } => leaving,
+        Phase::Waiting
+        | Phase::Starting { .. }
+        | Phase::Running { .. }
+        | Phase::Blocked { .. }
+        | Phase::Barred { .. } => leaving,
     }
 }
 

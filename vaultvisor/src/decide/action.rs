@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::state::Build;
+use super::{
+    data::{Launch, Stage},
+    state::Build,
+};
 use crate::release::Checksum;
 
 /// One thing to do.
@@ -11,15 +14,18 @@ pub enum Action {
     /// Put a release's binary into the store, or prove the one that is there again. Answered by `Fetched` or
     /// `FetchFailed`. Two may be under way: what should run, and what will.
     Fetch(Build),
-    /// Start a process where none runs. Answered by `Started`, `StartFailed`, `NotPrepared` or
+    /// Make ready what a release needs besides its files: arguments, and the first pass of a snapshot. Answered by
+    /// `Staged` or `StageFailed`; one at a time.
+    Stage(Stage),
+    /// Start a process where none runs. Answered by `Started`, `StartFailed`, `WorkFailed`, `NotPrepared` or
     /// `NotProvablyGone`.
-    Start(Build),
+    Start(Launch),
     /// Prepare a process, stop the one that runs, and start the prepared one in its place. Answered by
-    /// `Started`, `StartFailed`, `NotPrepared` or `NotProvablyGone`; `Died` and `Ended` of the old process
+    /// `Started`, `StartFailed`, `WorkFailed`, `NotPrepared` or `NotProvablyGone`; `Died` and `Ended` of the old process
     /// come before that. Must wait until the state is durable.
     Switch {
         /// The new one; of the same file as the old one when an operator asked for a restart.
-        to: Build,
+        to: Launch,
     },
     /// Stop the running process for good, and give up a start or switch that has not executed anything yet.
     /// Answered by `Died` and `Ended`, or by what the start or switch answers.
@@ -29,6 +35,12 @@ pub enum Action {
     Prune {
         /// What it needs.
         keep: Vec<Checksum>,
+    },
+    /// Remove what this vault does not need of its snapshots, except for one that is being staged. Not answered; waits
+    /// until the state is durable, as [`Self::Prune`] does.
+    PruneSnapshots {
+        /// Those that it needs or keeps, by number.
+        keep: Vec<u64>,
     },
     /// Tell people: something happened that they should read.
     Report {
@@ -115,6 +127,8 @@ pub enum Kind {
     Retried,
     /// An operator had the vault started again.
     Restarted,
+    /// What is gone back to never ran under the present runtime.
+    Unseen,
     /// A runtime upgrade began or ended, while which an exit of the vault is no crash.
     Window,
     /// A network is read from another source than before.

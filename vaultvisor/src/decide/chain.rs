@@ -2,9 +2,12 @@
 
 use super::{
     Deciding, Kind, Severity,
-    state::{Build, Concern, Name, Pending, Seen, Wait},
+    state::{Build, Concern, Fetch, Name, Pending, Seen, Wait},
 };
-use crate::{chain::ChainView, release::Release};
+use crate::{
+    chain::{ChainView, PendingRelease},
+    release::Release,
+};
 
 impl Deciding<'_> {
     pub(super) fn chain(
@@ -40,14 +43,7 @@ impl Deciding<'_> {
                 None
             }
         };
-        let pending = view.pending.as_ref().map(|pending| Pending {
-            build: Build {
-                version: pending.version.clone(),
-                checksum: pending.binary_checksum,
-                uri: pending.uri.clone(),
-            },
-            spec_version: pending.spec_version,
-        });
+        let pending = view.pending.as_ref().map(|pending| self.pending_here(pending));
         if pending != self.state.pending {
             pending.iter().for_each(|pending| self.fetch_at_once(pending.build.checksum));
             self.state.pending = pending;
@@ -95,8 +91,11 @@ impl Deciding<'_> {
     }
 
     fn new_target(&mut self, release: Release) {
-        let (checksum, build) = (release.binary_checksum, Build::from(&release));
-        let old = self.state.target.as_ref().map(Build::from);
+        let stated = Build::of(&release, &self.policy.target);
+        let build = stated.clone().unwrap_or_else(|| Build::from(&release));
+        let checksum = build.checksum;
+        let old =
+            self.state.target.take().map(|old| self.state.stated.take().unwrap_or_else(|| Build::from(&old)));
         if old.as_ref().is_none_or(|old| old.checksum != checksum) {
             self.no_problem(Concern::Fetch);
             if self.state.rejection_of(checksum).is_none() && self.state.name_without_hold() != Name::Blocked
@@ -107,13 +106,32 @@ impl Deciding<'_> {
         self.earn_retry(checksum, release.sequence);
         self.fetch_at_once(checksum);
         let text = format!("the chain states release {build}");
+        // Its programs may be others than those that were fetched with the same binary.
+        if old.as_ref().is_some_and(|old| old.checksum == checksum && old.migrations != build.migrations) {
+            self.state.fetch = Fetch::Idle;
+        }
         self.state.target = Some(release);
+        self.state.stated = stated;
         self.note(Kind::Stated, old.as_ref(), Some(&build), text.clone());
         self.report(Severity::Info, text);
         // Rule 9: an operator's choice holds until the chain's next statement.
         if let Some(choice) = self.state.override_build.take() {
             self.report(Severity::Info, format!("the operator's choice {choice} ends with it"));
         }
+    }
+
+    fn pending_here(&self, pending: &PendingRelease) -> Pending {
+        let release = Release {
+            sequence: None,
+            version: pending.version.clone(),
+            binary_checksum: pending.binary_checksum,
+            uri: pending.uri.clone(),
+            artifacts: pending.artifacts.clone(),
+        };
+        let here = Build::of(&release, &self.policy.target);
+        let is_for_others = here.is_none();
+        let build = here.unwrap_or_else(|| Build::from(&release));
+        Pending { build, spec_version: pending.spec_version, is_for_others }
     }
 
     /// Rule 5: a newer statement that names a rejected file earns one immediate retry. Where statements are

@@ -74,6 +74,7 @@ impl Deciding<'_> {
         {
             *attempt = 0;
             self.no_problem(Concern::Process);
+            self.no_problem(Concern::Runtime);
         }
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    data::{Arguments, DataLeft},
     state::Build,
     time::{BootId, Moment},
 };
-use crate::{chain::ChainView, release::Checksum};
+use crate::{chain::ChainView, migrate::snapshot::SnapshotRecord, release::Checksum};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,8 @@ pub enum Event {
         stored: Vec<Checksum>,
         /// This boot.
         boot: BootId,
+        /// The records of the vault's snapshots: what may have been done to its data.
+        snapshots: Vec<SnapshotRecord>,
         /// What was found of the vault.
         observed: Observed,
     },
@@ -120,6 +123,24 @@ pub enum Event {
         /// Why, for people.
         reason: String,
     },
+    /// All is ready for a release, and nothing was stopped for it.
+    Staged {
+        /// The release's binary.
+        to: Checksum,
+        /// What it will be started with.
+        arguments: Arguments,
+        /// The snapshot whose first pass is done, if one was wanted.
+        snapshot: Option<u64>,
+    },
+    /// Something could not be made ready; nothing was stopped.
+    StageFailed {
+        /// The release's binary.
+        to: Checksum,
+        /// Why, for people.
+        reason: String,
+        /// Whether the release is to blame, and not this machine.
+        by_release: bool,
+    },
     /// A process was executed.
     Started {
         /// From what.
@@ -135,6 +156,18 @@ pub enum Event {
         build: Build,
         /// Why, for people.
         reason: String,
+        /// What is left of the data.
+        data: DataLeft,
+    },
+    /// Nothing was executed, because a snapshot could not be finished or restored, or the work on the data was given
+    /// up; the process before it, if any, has ended. The release is not to blame.
+    WorkFailed {
+        /// What should have been started.
+        build: Build,
+        /// Why, for people.
+        reason: String,
+        /// What is left of the data.
+        data: DataLeft,
     },
     /// The new process could not be prepared: its file is damaged or gone, or the system lacks something.
     /// Nothing was executed, and the process before it, if any, was not touched.
@@ -152,6 +185,8 @@ pub enum Event {
         lock_is_held: bool,
         /// Who holds the lock, or what could not be proved.
         reason: String,
+        /// What is left of the data.
+        data: DataLeft,
     },
     /// The main process has ended; what it started may still run, and is being ended.
     Died {

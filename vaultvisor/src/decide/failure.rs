@@ -2,6 +2,7 @@
 
 use super::{
     Action, Deciding, Kind, Severity,
+    migration::{Way, WayBack},
     policy::MAX_REJECTIONS,
     state::{Build, Concern, Fetch, Phase, Rejection, Wait},
 };
@@ -9,18 +10,30 @@ use super::{
 impl Deciding<'_> {
     /// A build would not start, or did not stay alive, and nothing of it is left.
     pub(super) fn failed(&mut self, build: &Build, attempt: u32, what: String) {
-        match self.state.fallback_for(build.checksum).cloned() {
-            Some(good) if !self.state.shutting_down => {
+        if self.state.shutting_down {
+            return self.start_later(build, attempt, what);
+        }
+        match self.way_back(build) {
+            WayBack::To(good) => {
                 self.reject(build, what);
-                self.warn_of_unseen_runtime(&good);
-                self.note(Kind::FellBack, Some(build), Some(&good), format!("going back to {good}"));
-                self.state.process = Phase::RollingBack { failed: build.clone(), to: good.clone() };
-                // With the old arguments; a state migration that ran will have to be weighed here.
-                self.actions.push(Action::Start(good));
+                self.go_back(build, good);
+            }
+            WayBack::Barred(snapshot) => {
+                self.reject(build, what);
+                self.bar(&snapshot);
             }
             // With nothing to go back to it is not rejected.
-            _ => self.start_later(build, attempt, what),
+            WayBack::Nowhere => self.start_later(build, attempt, what),
         }
+    }
+
+    /// Starts what was there before, with what it had.
+    pub(super) fn go_back(&mut self, failed: &Build, good: Build) {
+        self.warn_of_unseen_runtime(&good);
+        self.note(Kind::FellBack, Some(failed), Some(&good), format!("going back to {good}"));
+        self.state.process = Phase::RollingBack { failed: failed.clone(), to: good.clone() };
+        let launch = self.launch_of(&good, Way::Back);
+        self.actions.push(Action::Start(launch));
     }
 
     pub(super) fn reject(&mut self, build: &Build, reason: String) {
@@ -43,14 +56,16 @@ impl Deciding<'_> {
     /// An old client may not understand a newer chain.
     pub(super) fn warn_of_unseen_runtime(&mut self, good: &Build) {
         let Some(now) = self.state.seen.as_ref().map(|seen| seen.spec_version) else { return };
-        let ran_under = self.state.last_known_good.as_ref().and_then(|good| good.spec_version);
+        let known = self.state.last_known_good.as_ref().filter(|known| known.build.checksum == good.checksum);
+        let ran_under = known.and_then(|good| good.spec_version);
         if ran_under.is_none_or(|ran_under| ran_under < now) {
             let ran_under = ran_under.map_or("an unknown one".to_owned(), |version| version.to_string());
             let text = format!(
                 "going back to release {good}, which never ran under the present runtime version {now} (the newest \
                  it ran under is {ran_under}): see whether it does its work"
             );
-            self.report(Severity::Error, text);
+            self.note(Kind::Unseen, None, Some(good), text.clone());
+            self.problem(Concern::Runtime, Severity::Error, text);
         }
     }
 }

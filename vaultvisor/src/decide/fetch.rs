@@ -114,6 +114,7 @@ impl Deciding<'_> {
     }
 
     fn settle_chosen(&mut self) {
+        self.settle_platform();
         let Some(choice) = self.allowed_choice() else {
             let chosen = self.state.chosen().map(|chosen| chosen.checksum);
             if self.state.fetch.checksum() != chosen {
@@ -137,10 +138,25 @@ impl Deciding<'_> {
         self.have_ready(Slot::Chosen, &choice);
     }
 
+    /// A release that has nothing for this machine: what runs goes on.
+    fn settle_platform(&mut self) {
+        if let (Some(target), None, None) =
+            (&self.state.target, &self.state.stated, &self.state.override_build)
+        {
+            let text = format!(
+                "release {} has no binary for this machine, expected an artifact binary-{}; what runs is left running until \
+                 the chain states one that has",
+                target.version, self.policy.target
+            );
+            self.problem(Concern::Fetch, Severity::Error, text);
+        }
+    }
+
     /// Rule 2: a pending release is fetched as soon as it is seen.
     fn settle_pending(&mut self) {
         let chosen = self.state.chosen().map(|chosen| chosen.checksum);
-        let pending = self.state.pending.as_ref().map(|pending| pending.build.clone());
+        let pending = self.state.pending.as_ref().filter(|pending| !pending.is_for_others);
+        let pending = pending.map(|pending| pending.build.clone());
         match pending.filter(|pending| Some(pending.checksum) != chosen) {
             Some(pending) => self.have_ready(Slot::Pending, &pending),
             None => {
@@ -152,7 +168,9 @@ impl Deciding<'_> {
 
     fn have_ready(&mut self, slot: Slot, build: &Build) {
         let (checksum, now) = (build.checksum, self.now.moment);
-        let stored = self.state.is_stored(checksum);
+        let is_distrusted = self.state.unproved.contains(&checksum);
+        // Only a fetch knows whether its programs are here, too.
+        let stored = self.state.is_stored(checksum) && build.migrations.is_empty();
         let (fetch, _) = self.slot(slot);
         let is_same = fetch.checksum() == Some(checksum);
         let attempt = if is_same { fetch.attempt() } else { 0 };
@@ -160,6 +178,7 @@ impl Deciding<'_> {
             Fetch::Fetching { .. } if is_same => return,
             Fetch::Failed { wait, .. } if is_same && !wait.is_over(now) => return,
             Fetch::Failed { .. } if is_same => {}
+            Fetch::Ready { .. } if is_same && !is_distrusted => return,
             _ if stored => {
                 *fetch = Fetch::Ready { checksum, attempt };
                 return;

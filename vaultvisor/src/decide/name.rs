@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    data::Staging,
     phase::{Fetch, Left, Old, Phase, Reason},
     state::{State, Upgrade},
     time::Wait,
@@ -106,7 +107,7 @@ impl State {
             (Phase::Ending { .. }, _) => Name::Starting,
             (Phase::RollingBack { .. }, _) => Name::RollingBack,
             (Phase::Stopping { .. } | Phase::Stopped, _) => Name::Stopped,
-            (Phase::Blocked { .. }, _) => Name::Blocked,
+            (Phase::Blocked { .. } | Phase::Barred { .. }, _) => Name::Blocked,
         }
     }
 
@@ -181,6 +182,7 @@ impl State {
                 format!("stopping {}, pid {}", process.build.version, process.pid)
             }
             Phase::Stopped => "vaultvisor was told to end".to_owned(),
+            Phase::Barred { reason, .. } => reason.clone(),
             Phase::Blocked { reason, build: None, .. } => {
                 format!("{reason}; tried again as soon as there is a release to start")
             }
@@ -200,11 +202,17 @@ impl State {
         let Some(chosen) = self.chosen() else {
             return "the chain has not stated a release yet".to_owned();
         };
-        match &self.fetch {
-            Fetch::Failed { wait, .. } => {
+        match (&self.staging, &self.fetch) {
+            (Staging::Staging { .. }, _) => {
+                format!("making {} ready: its arguments and data", chosen.version)
+            }
+            (Staging::Failed { wait, .. }, _) => {
+                format!("{} could not be made ready, which is tried again at {}", chosen.version, at(*wait))
+            }
+            (_, Fetch::Failed { wait, .. }) => {
                 format!("{} could not be fetched, which is tried again at {}", chosen.version, at(*wait))
             }
-            Fetch::Ready { .. } => format!("{} is ready and not started", chosen.version),
+            (_, Fetch::Ready { .. }) => format!("{} is ready and not started", chosen.version),
             _ => format!("fetching {} ({})", chosen.version, chosen.checksum),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Action, Command, Deciding, Kind, Severity,
-    state::{Build, Fetch, Hold, Phase, Reason, Wait},
+    state::{Build, Fetch, Hold, Phase, Reason, Staging, Wait},
 };
 
 type Answer = Result<String, String>;
@@ -89,7 +89,21 @@ impl Deciding<'_> {
                 retried.push(format!("the download of {checksum}"));
             }
         }
+        if let Staging::Failed { stage, wait, .. } = &mut self.state.staging {
+            *wait = over;
+            retried.push(format!("making release {} ready", stage.to));
+        }
         match &mut self.state.process {
+            Phase::Barred { failed, .. } => {
+                let failed = failed.clone();
+                for rejection in &mut self.state.rejected {
+                    if rejection.build.checksum == failed.checksum {
+                        rejection.wait = over;
+                    }
+                }
+                retried = vec![format!("release {failed} on its data")];
+                self.state.process = Phase::Starting { build: failed, wait: over, attempt: 0 };
+            }
             Phase::Starting { build, wait, .. } => {
                 *wait = over;
                 retried.push(format!("the start of {build}"));

@@ -167,6 +167,13 @@ pub enum Phase {
         /// What is left of it although its time to end is over.
         stuck: Option<String>,
     },
+    /// Nothing runs: the release that the data was migrated for has failed on it, and nothing else may be started on it.
+    Barred {
+        /// What failed.
+        failed: Build,
+        /// The whole of it with the ways out, for people.
+        reason: String,
+    },
     /// Stopped on purpose.
     Stopped,
     /// It cannot be proved that nothing of the old vault runs, so nothing is started.

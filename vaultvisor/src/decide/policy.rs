@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::artifact::url::MAIN_TARGET;
+
 /// How one vault wants to be treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -17,6 +19,18 @@ pub struct Policy {
     pub startup_chain_wait: Duration,
     /// How many releases that proved themselves are kept behind the last known good one.
     pub keep_releases: usize,
+    /// The platform of this machine, which chooses among a release's binaries.
+    pub target: String,
+    /// The arguments of the configuration (rule 12).
+    pub args: Vec<String>,
+    /// Whether the vault's data folder is configured, so that it can be copied and migrated (rule 12).
+    pub data_dir: bool,
+    /// Whether it is not copied before a switch that does not migrate it (rule 12).
+    pub skip_snapshot: bool,
+    /// How many snapshots stay once a release has proved itself (rule 12).
+    pub keep_snapshots: usize,
+    /// Whether data from before may be put back behind a release that has lived (rule 12).
+    pub restore_after_live: bool,
     /// Spreads retries of many vaults; the vault's name, hashed.
     pub seed: u64,
 }
@@ -30,6 +44,12 @@ impl Default for Policy {
             rejection_retries: REJECTION_RETRIES.to_vec(),
             startup_chain_wait: STARTUP_CHAIN_WAIT,
             keep_releases: 0,
+            target: MAIN_TARGET.to_owned(),
+            args: Vec::new(),
+            data_dir: false,
+            skip_snapshot: false,
+            keep_snapshots: 1,
+            restore_after_live: false,
             seed: 0,
         }
     }
@@ -84,6 +104,10 @@ pub const FETCH_BACKOFF_MOST: Duration = Duration::from_secs(5 * 60);
 
 /// The lock of a vault that someone else runs is tried again this often.
 pub const BLOCKED_RETRY: Duration = Duration::from_secs(10);
+
+/// Releases in a row that were tried on data which was migrated for one that had failed: each is another copy of the
+/// data, and after so many a person should look.
+pub const MAX_SNAPSHOTS: usize = 4;
 
 /// Rejections that are kept. Governance does not state more releases in a year, and the oldest is dropped.
 pub const MAX_REJECTIONS: usize = 100;

@@ -2,6 +2,7 @@
 
 use super::{
     Deciding, Kind, Severity,
+    migration::WayBack,
     policy::MAX_TRIAL_REBOOTS,
     state::{Answer, Build, Concern, Good, Left, Moment, Phase, Probation, Reason, TrialReboots, Wait},
 };
@@ -86,11 +87,17 @@ impl Deciding<'_> {
         self.note(Kind::Kept, None, Some(&build), text.clone());
         self.report(Severity::Info, text);
         self.no_problem(Concern::Process);
+        self.no_problem(Concern::Runtime);
+        self.data_kept();
         self.prune();
     }
 
     /// The runtime versions that the last known good release has run under (rule 5 asks for them).
     pub(super) fn note_runtime(&mut self, spec_version: u32) {
+        // One that was gone back to has yet to be seen to do its work.
+        if self.state.has_problem(Concern::Runtime) {
+            return;
+        }
         if let Phase::Running { process, probation: None, .. } = &self.state.process
             && let Some(good) = &mut self.state.last_known_good
             && good.build.checksum == process.build.checksum
@@ -109,13 +116,16 @@ impl Deciding<'_> {
             _ => "it was not asked".to_owned(),
         };
         let what = format!("release {} lives but never answered its health URL with 2xx; {answer}", failing);
-        let Some(good) = self.state.fallback_for(failing.checksum).cloned() else {
-            let text = format!("{what}; nothing proved is there to go back to, so it is left running");
-            return self.problem(Concern::Process, Severity::Error, text);
+        let why_not = match self.way_back(&failing) {
+            WayBack::To(good) => {
+                self.reject(&failing, what);
+                self.warn_of_unseen_runtime(&good);
+                return self.switch(good, Reason::Failed);
+            }
+            WayBack::Nowhere => "nothing proved is there to go back to",
+            WayBack::Barred(_) => "the data was migrated for it and nothing else may be started on that",
         };
-        self.reject(&failing, what);
-        self.warn_of_unseen_runtime(&good);
-        self.switch(good, Reason::Failed);
+        self.problem(Concern::Process, Severity::Error, format!("{what}; {why_not}, so it is left running"));
     }
 
     /// The machine went down while a release was on probation, which begins again; the third time it failed.

@@ -70,7 +70,9 @@ impl Deciding<'_> {
 
     /// The store says what is there; a release that proved itself is fetched again when it has gone.
     fn recover_files(&mut self, stored: &[Checksum]) {
-        let ready = |build: Option<Build>| match build.filter(|build| stored.contains(&build.checksum)) {
+        let ready = |build: Option<Build>| match build
+            .filter(|build| build.files().all(|file| stored.contains(&file)))
+        {
             Some(build) => Fetch::Ready { checksum: build.checksum, attempt: 0 },
             None => Fetch::Idle,
         };
@@ -118,6 +120,8 @@ impl Deciding<'_> {
             _ => (trial, 0),
         };
         let probation = probation.map(|probation| Probation { answer: Answer::None, ..probation });
+        self.data_runs_on(&build);
+        self.data_lived(&build);
         self.state.last_run = Some(LastRun { build: build.clone(), pid });
         self.state.process = Phase::Running { process, probation, attempt };
         let text = format!("vault {build}, pid {pid}, runs and was taken over");

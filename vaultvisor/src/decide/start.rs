@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::{
     Action, Deciding, Kind, Severity,
     crash::Gone,
+    data::DataLeft,
+    migration::Way,
     policy::BLOCKED_RETRY,
     state::{Build, Concern, LastRun, LastSwitch, Old, Phase, Reason, Running, State, Wait},
 };
@@ -19,6 +21,7 @@ impl State {
 impl Deciding<'_> {
     pub(super) fn started(&mut self, build: &Build, pid: u32, downtime: Option<Duration>) {
         let now = self.now.moment;
+        self.data_lived(build);
         let probation = self.trial(build, now);
         let proved = probation.is_none();
         let mut attempt = 0;
@@ -60,7 +63,8 @@ impl Deciding<'_> {
         }
     }
 
-    pub(super) fn start_failed(&mut self, build: &Build, reason: &str) {
+    pub(super) fn start_failed(&mut self, build: &Build, reason: &str, data: DataLeft) {
+        self.data_left(data);
         let attempt = match &self.state.process {
             Phase::Launching { attempt, .. } => *attempt,
             _ => 0,
@@ -73,9 +77,11 @@ impl Deciding<'_> {
     pub(super) fn not_prepared(&mut self, build: &Build, reason: &str) {
         let what = format!("release {build} could not be prepared: {reason}");
         self.distrust(build);
+        self.data_left(DataLeft::Untouched);
         match std::mem::take(&mut self.state.process) {
             Phase::Switching { from, probation, attempt, old: Old::Runs, reason, .. } => {
                 let probation = self.probation_after_switch(probation, reason);
+                self.data_runs_on(&from.build);
                 self.state.process = Phase::Running { process: from, probation, attempt };
                 self.problem(Concern::Fetch, Severity::Warn, what);
             }
@@ -114,10 +120,13 @@ impl Deciding<'_> {
         let now = self.now.moment;
         match &self.state.process {
             Phase::Waiting if self.state.startup_wait.is_none() => {
-                if let Some(build) = self.to_start(None) {
-                    self.launch(build, 0);
+                match (self.to_start(None), self.failed_data()) {
+                    (Some(build), _) => self.launch(build, 0),
+                    (None, Some(snapshot)) => self.bar(&snapshot),
+                    (None, None) => {}
                 }
             }
+            Phase::Barred { .. } => self.settle_barred(),
             Phase::Starting { build, wait, attempt } => {
                 let (before, attempt) = (build.clone(), *attempt);
                 let is_over = wait.is_over(now);
@@ -135,7 +144,9 @@ impl Deciding<'_> {
             }
             Phase::Running { process, .. } => {
                 let running = process.build.checksum;
-                if let Some(to) = self.ready_choice().filter(|to| to.checksum != running) {
+                let choice = self.staged_choice().filter(|to| to.checksum != running);
+                // What proves itself on migrated data does that first.
+                if let Some(to) = choice.filter(|_| !self.is_proving_data()) {
                     self.switch(to, Reason::Release);
                 }
             }
@@ -143,9 +154,10 @@ impl Deciding<'_> {
         }
     }
 
-    fn launch(&mut self, build: Build, attempt: u32) {
-        self.state.process = Phase::Launching { build: build.clone(), attempt };
-        self.actions.push(Action::Start(build));
+    pub(super) fn launch(&mut self, build: Build, attempt: u32) {
+        let launch = self.launch_of(&build, Way::Ordinary);
+        self.state.process = Phase::Launching { build, attempt };
+        self.actions.push(Action::Start(launch));
     }
 
     /// Begins to replace the process that runs; what has to be migrated was staged before this.
@@ -161,6 +173,8 @@ impl Deciding<'_> {
         let (old, stuck) = (Old::Runs, None);
         self.state.process =
             Phase::Switching { from, probation, attempt, to: to.clone(), reason, old, stuck };
+        let way = if reason == Reason::Failed { Way::Back } else { Way::Ordinary };
+        let to = self.launch_of(&to, way);
         self.actions.push(Action::Switch { to });
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use super::{
+    data::{Arguments, ArgumentsOf, Migrations, Snapshot, Staging, Standing},
     name::Name,
     phase::{Answer, Fetch, Left, Old, Phase, Probation, Reason, Running},
     time::{BootId, Moment, Wait},
@@ -21,12 +22,30 @@ pub struct Build {
     /// Where the chain said that the binary is, for records that say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uri: Option<StatedUri>,
+    /// Its programs that change arguments and data, where it is known as a release of the chain.
+    #[serde(default, skip_serializing_if = "Migrations::is_empty")]
+    pub migrations: Migrations,
+}
+
+impl Build {
+    /// A release as it is for a platform; `None` when it has no binary for that.
+    pub fn of(release: &Release, target: &str) -> Option<Self> {
+        let checksum = release.binary_for(target)?;
+        let (version, uri) = (release.version.clone(), release.uri.clone());
+        Some(Self { version, checksum, uri, migrations: Migrations::among(&release.artifacts) })
+    }
+
+    /// All of its files.
+    pub fn files(&self) -> impl Iterator<Item = Checksum> {
+        std::iter::once(self.checksum).chain(self.migrations.files())
+    }
 }
 
 impl From<&Release> for Build {
     fn from(release: &Release) -> Self {
-        let Release { version, binary_checksum, uri, .. } = release;
-        Self { version: version.clone(), checksum: *binary_checksum, uri: uri.clone() }
+        let Release { version, binary_checksum, uri, artifacts, .. } = release;
+        let migrations = Migrations::among(artifacts);
+        Self { version: version.clone(), checksum: *binary_checksum, uri: uri.clone(), migrations }
     }
 }
 
@@ -54,6 +73,9 @@ pub struct Pending {
     pub build: Build,
     /// The runtime version that it waits for; `None` when the chain does not say.
     pub spec_version: Option<u32>,
+    /// Whether it has no binary for this machine; `build` names the main one then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_for_others: bool,
 }
 
 /// The newest process that was ever started here.
@@ -129,6 +151,10 @@ pub enum Concern {
     Fetch,
     /// The same, of a release that waits for a runtime upgrade.
     Pending,
+    /// What a release needs besides its files.
+    Staging,
+    /// A release that never ran under the present runtime.
+    Runtime,
     /// A process: it would not start, crashed or failed its probation.
     Process,
 }
@@ -166,6 +192,8 @@ pub struct State {
     pub pending_fetch: Fetch,
     /// What the chain says should run.
     pub target: Option<Release>,
+    /// The same as it is for this machine; `None` when it has no binary for it.
+    pub stated: Option<Build>,
     /// What a runtime upgrade will bring.
     pub pending: Option<Pending>,
     /// Where the target was seen.
@@ -191,6 +219,14 @@ pub struct State {
     pub rejected: Vec<Rejection>,
     /// Reboots during the probation that is not over yet.
     pub trial_reboots: Option<TrialReboots>,
+    /// What each release is started with.
+    pub arguments: Vec<ArgumentsOf>,
+    /// The configuration's arguments as they were last used; `None` before any were.
+    pub config_args: Option<Vec<String>>,
+    /// Where stands what the chosen release needs besides its files.
+    pub staging: Staging,
+    /// Copies of the data, oldest first.
+    pub snapshots: Vec<Snapshot>,
     /// The newest switch.
     pub last_switch: Option<LastSwitch>,
     /// What is wrong now, at most one of each concern, newest last.
@@ -218,6 +254,10 @@ impl State {
             last_run: self.last_run,
             unproved: self.unproved,
             rejected: rejected.collect(),
+            // What its releases are started with, and what may be started on its data, is no matter of the chain.
+            arguments: self.arguments,
+            config_args: self.config_args,
+            snapshots: self.snapshots,
             last_switch: self.last_switch,
             boot: self.boot,
             ..Self::default()
@@ -290,7 +330,7 @@ impl State {
 
     /// What should run by the word of the operator, else of the chain.
     pub(super) fn chosen(&self) -> Option<Build> {
-        self.override_build.clone().or_else(|| self.target.as_ref().map(Build::from))
+        self.override_build.clone().or_else(|| self.stated.clone())
     }
 
     /// The checksum that runs, or is being started.
@@ -324,6 +364,7 @@ impl State {
         };
         match &self.process {
             Phase::Waiting | Phase::Stopped | Phase::Blocked { build: None, .. } => {}
+            Phase::Barred { failed, .. } => need(failed.checksum),
             Phase::Starting { build, .. }
             | Phase::Launching { build, .. }
             | Phase::Blocked { build: Some(build), .. } => need(build.checksum),
@@ -336,9 +377,12 @@ impl State {
             | Phase::Stopping { process, .. } => need(process.build.checksum),
             Phase::RollingBack { failed: _, to } => need(to.checksum),
         }
-        self.override_build.iter().for_each(|build| need(build.checksum));
-        self.target.iter().for_each(|target| need(target.binary_checksum));
-        self.pending.iter().for_each(|pending| need(pending.build.checksum));
+        self.override_build.iter().flat_map(Build::files).for_each(&mut need);
+        self.stated.iter().flat_map(Build::files).for_each(&mut need);
+        let pending = self.pending.iter().filter(|pending| !pending.is_for_others);
+        pending.flat_map(|pending| pending.build.files()).for_each(&mut need);
+        let in_use = self.snapshots.iter().filter(|snapshot| snapshot.standing != Standing::Plain);
+        in_use.flat_map(|snapshot| [snapshot.from.checksum, snapshot.to.checksum]).for_each(&mut need);
         self.last_known_good.iter().for_each(|good| need(good.build.checksum));
         self.last_run.iter().for_each(|run| need(run.build.checksum));
         self.previous.iter().for_each(|build| need(build.checksum));

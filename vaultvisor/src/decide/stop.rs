@@ -108,7 +108,7 @@ impl Deciding<'_> {
                 self.state.process = Phase::Stopping { process: process.clone(), stuck: None };
                 self.actions.push(Action::Stop);
             }
-            Phase::Waiting | Phase::Starting { .. } | Phase::Blocked { .. } => {
+            Phase::Waiting | Phase::Starting { .. } | Phase::Blocked { .. } | Phase::Barred { .. } => {
                 self.state.process = Phase::Stopped;
             }
             _ => {}

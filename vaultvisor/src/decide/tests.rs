@@ -4,6 +4,7 @@ mod chain;
 mod crash;
 mod failure;
 mod fetch;
+mod migration;
 mod operator;
 mod probation;
 mod recovery;
@@ -15,12 +16,14 @@ mod upgrade_window;
 use std::time::Duration;
 
 use super::{
+    data::{Arguments, DataLeft, Launch},
     policy::*,
     state::{Good, Name},
     *,
 };
 use crate::{
     chain::{ChainView, FinalizedBlock, PendingRelease, records::RecordName},
+    migrate::snapshot::SnapshotRecord,
     release::{Checksum, GenesisHash, Release, StatedUri},
 };
 
@@ -49,6 +52,8 @@ struct Driver {
     finalized: u64,
     spec_version: u32,
     pending: Option<(Release, u32)>,
+    /// What is on the disk of the vault's snapshots.
+    records: Vec<SnapshotRecord>,
     /// All that was reported and noted since it was last looked at.
     said: Vec<Action>,
 }
@@ -63,6 +68,7 @@ impl Driver {
             finalized: 10,
             spec_version: 1,
             pending: None,
+            records: Vec::new(),
             said: Vec::new(),
         };
         assert_eq!(driver.recover(&[], 1, Observed::Nothing), []);
@@ -84,7 +90,8 @@ impl Driver {
 
     /// A new vaultvisor, in this boot (its number) or another.
     fn recover(&mut self, stored: &[Checksum], number: u32, observed: Observed) -> Vec<Action> {
-        self.step(Event::Recovered { stored: stored.to_vec(), boot: boot(number), observed })
+        let snapshots = self.records.clone();
+        self.step(Event::Recovered { stored: stored.to_vec(), boot: boot(number), snapshots, observed })
     }
 
     /// One decision; what is only said is put aside.
@@ -260,12 +267,18 @@ fn fetch(release: &Release) -> Action {
     Action::Fetch(Build::from(release))
 }
 
+/// A start that changes nothing but the binary.
+fn launch(release: &Release) -> Launch {
+    let arguments = Arguments::Config(Vec::new());
+    Launch { build: Build::from(release), arguments, restore: None, work: None }
+}
+
 fn start(release: &Release) -> Action {
-    Action::Start(Build::from(release))
+    Action::Start(launch(release))
 }
 
 fn switch_to(release: &Release) -> Action {
-    Action::Switch { to: Build::from(release) }
+    Action::Switch { to: launch(release) }
 }
 
 /// A store that holds all three.

@@ -24,6 +24,7 @@ fn a_damaged_or_foreign_file_is_an_error_and_not_absent() {
         "[]",
         r#"{"schema": 1}"#,
         r#"{"schema": 2}"#,
+        r#"{"schema": 3}"#,
         r#"{"schema": "x"}"#,
         r#"{"schema": 1, "state": 7}"#,
     ] {
@@ -31,8 +32,8 @@ fn a_damaged_or_foreign_file_is_an_error_and_not_absent() {
         let error = journal.load().expect_err(text).to_string();
         assert!(error.contains("state.json"), "{error}");
     }
-    std::fs::write(&path, r#"{"schema": 3, "other": true}"#).expect("write");
-    assert!(matches!(journal.load(), Err(ReadError::Schema { found: 3, expected: 2, .. })));
+    std::fs::write(&path, r#"{"schema": 4, "other": true}"#).expect("write");
+    assert!(matches!(journal.load(), Err(ReadError::Schema { found: 4, expected: 3, .. })));
 }
 
 fn golden(file: &str) -> std::path::PathBuf {
@@ -65,7 +66,7 @@ fn files_of_schema_1_are_read_with_all_that_they_say() {
         assert_eq!(state.name(), name, "{file}");
         assert!(state.target.is_some() && state.seen.is_some(), "{file}");
         assert_eq!(state.boot, None, "{file}: its moments are of another clock");
-        let again = decode(&path, &encode(&recorded).expect("text")).expect("schema 2");
+        let again = decode(&path, &encode(&recorded).expect("text")).expect("schema 3");
         assert_eq!(again.state, recorded.state, "{file}");
     }
     let text = std::fs::read(golden("schema_1/starting.json")).expect("file");
@@ -75,10 +76,23 @@ fn files_of_schema_1_are_read_with_all_that_they_say() {
     assert_eq!((good.build.version.as_str(), good.spec_version), ("2.0", None));
 }
 
+#[test]
+fn files_of_schema_2_are_read_with_all_that_they_say() {
+    for (file, running) in [("schema_2/switching.json", "1.0"), ("schema_2/running.json", "4.0")] {
+        let text = std::fs::read(golden(file)).expect(file);
+        let state = decode(Path::new(file), &text).expect(file).state;
+        let (target, stated) = (state.target.as_ref().expect("one"), state.stated.as_ref().expect("one"));
+        assert_eq!((&stated.version, stated.checksum), (&target.version, target.binary_checksum), "{file}");
+        let version = state.last_run.as_ref().map(|run| run.build.version.as_str());
+        assert_eq!(version, Some(running), "{file}");
+        assert!(state.snapshots.is_empty() && state.arguments.is_empty() && state.config_args.is_none());
+    }
+}
+
 /// A change of the form needs a new schema, and an `upgrade` from this one.
 #[test]
 fn the_form_of_a_state_file_is_that_of_its_schema() {
-    for file in ["schema_2/switching.json", "schema_2/running.json"] {
+    for file in ["schema_3/switching.json", "schema_3/running.json"] {
         let text = std::fs::read(golden(file)).expect(file);
         let recorded = decode(Path::new(file), &text).expect(file);
         let written = encode(&recorded).expect("text");

@@ -24,7 +24,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{journal::atomic_file::sync_folder, release::Version};
+use crate::{journal::atomic_file::sync_folder, process::PASSED_ON, release::Version};
 
 /// The kernel takes 128 KiB for one argument and a few megabytes for all; a client that needs more than this has
 /// made a mistake.
@@ -35,8 +35,6 @@ const MAX_ARGS: usize = 4096;
 const MAX_OUTPUT_BYTES: u64 = 6 * MAX_ARGS_BYTES as u64;
 /// Enough of its complaints to see what is wrong; the rest is read and forgotten.
 const MAX_COMPLAINT_BYTES: usize = 4096;
-/// Variables of our own environment that it gets.
-const PASSED_ON: [&str; 5] = ["PATH", "HOME", "USER", "LANG", "TZ"];
 
 /// What the program is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -25,7 +25,6 @@ mod mirror;
 mod tests;
 
 use std::{
-    collections::BTreeSet,
     fs, io,
     ops::ControlFlow,
     os::unix::fs::DirBuilderExt,
@@ -256,18 +255,22 @@ impl Snapshots {
         }
     }
 
+    /// What is known of all of them.
+    pub fn records(&self) -> Result<Vec<SnapshotRecord>, SnapshotError> {
+        let mut records = Vec::new();
+        for id in self.ids()? {
+            records.extend(self.read(id)?);
+        }
+        Ok(records)
+    }
+
     fn record_path(&self, id: u64) -> PathBuf {
         self.path(id).join("snapshot.json")
     }
 
-    /// Removes all but these; answers which.
-    pub fn prune(&self, keep: &BTreeSet<u64>) -> Result<Vec<u64>, SnapshotError> {
-        let mut removed = self.ids()?;
-        removed.retain(|id| !keep.contains(id));
-        for id in &removed {
-            remove_tree(&self.folder, id.to_string().as_ref())?;
-        }
-        Ok(removed)
+    /// Removes some.
+    pub fn remove(&self, ids: &[u64]) -> Result<(), SnapshotError> {
+        ids.iter().try_for_each(|id| remove_tree(&self.folder, id.to_string().as_ref()))
     }
 }
 

@@ -19,8 +19,8 @@ use tokio::{
 
 pub use super::running::{End, RunningVault, Stopper, VaultEvent};
 use super::{
-    MARKER, ProcessId,
-    protocol::{GO, LOCK, Report, Spec},
+    MARKER, PASSED_ON, ProcessId,
+    protocol::{GO, LOCK, MIGRATE, RESTORE, Report, SNAPSHOT, Spec},
     records::Run,
     running::Reports,
     stop::{LEFTOVER_GRACE, OVERDUE_AFTER},
@@ -33,8 +33,6 @@ pub const KEEPER_BINARY: &str = "vaultvisor-keeper";
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Taking the lock is tried for a second; a search of `/proc` and a fork are milliseconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// Variables of our own environment that a vault gets too.
-const PASSED_ON: [&str; 5] = ["PATH", "HOME", "USER", "LANG", "TZ"];
 
 /// Why no keeper is ready. Nothing was started and nothing was stopped.
 #[derive(Debug, thiserror::Error)]
@@ -73,10 +71,27 @@ pub enum StartError {
         /// What.
         what: String,
     },
-    /// The vault could not be executed; nothing runs.
+    /// The vault could not be executed, or something before that could not be done; nothing runs.
     #[error("{0}")]
     Failed(String),
+    /// The state migration failed by itself; nothing runs.
+    #[error("{0}")]
+    MigrationFailed(String),
 }
+
+/// What can be done between the lock and the execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// The second pass of a snapshot.
+    Snapshot,
+    /// The state migration, for its time at most.
+    Migrate,
+    /// The restore of a snapshot.
+    Restore,
+}
+
+/// A disk that copies nothing for this long hangs.
+const STALL_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The keeper's binary: in the folder of this program's own.
 pub fn find_keeper() -> Result<PathBuf, PrepareError> {
@@ -139,17 +154,34 @@ impl Prepared {
     /// Takes the lock and executes the vault. Both commands are sent at once: nothing is waited for between
     /// the end of an old vault and the execution of this one.
     pub async fn start(mut self) -> Result<RunningVault, StartError> {
-        let sent = self.reports.send(&[LOCK, GO]).await;
-        sent.map_err(|error| StartError::Failed(format!("the keeper is gone: {error}")))?;
+        self.send(&[LOCK, GO]).await?;
+        self.locked().await?;
+        self.started().await
+    }
+
+    /// Takes the lock, for something that is done before the execution.
+    pub async fn lock(mut self) -> Result<Locked, StartError> {
+        self.send(&[LOCK]).await?;
+        self.locked().await?;
+        Ok(Locked(self))
+    }
+
+    async fn send(&mut self, commands: &[u8]) -> Result<(), StartError> {
+        let sent = self.reports.send(commands).await;
+        sent.map_err(|error| StartError::Failed(format!("the keeper is gone: {error}")))
+    }
+
+    async fn locked(&mut self) -> Result<(), StartError> {
         let mut answer = self.next(START_TIMEOUT).await?;
         while let Report::Ending { what } = answer {
             let folder = self.spec.place.folder.display();
             tracing::warn!(%folder, "an earlier run has lost its keeper and is ended first: {what}");
             answer = self.next(self.end_timeout).await?;
         }
-        if answer != Report::Locked {
-            return Err(refusal(answer));
-        }
+        if answer == Report::Locked { Ok(()) } else { Err(refusal(answer)) }
+    }
+
+    async fn started(mut self) -> Result<RunningVault, StartError> {
         match self.next(START_TIMEOUT).await? {
             Report::Started { vault, at_ns } => {
                 let Self { keeper, stopper, reports, spec, .. } = self;
@@ -176,20 +208,74 @@ impl Prepared {
     /// The next report. After `G` the keeper executes whatever we do, so one that is silent is told to stop,
     /// and only its own end proves that it started nothing that still runs.
     async fn next(&mut self, limit: Duration) -> Result<Report, StartError> {
-        let why = match self.reports.next_within(limit).await {
-            Ok(report) => return Ok(report),
-            Err(why) => why,
-        };
+        match self.reports.next_within(limit).await {
+            Ok(report) => Ok(report),
+            Err(why) => Err(self.end(&why).await),
+        }
+    }
+
+    /// Ends the keeper, and whatever it runs before its execution.
+    async fn end(&mut self, why: &str) -> StartError {
         self.stopper.stop();
         match tokio::time::timeout(self.end_timeout, self.keeper.wait()).await {
-            Ok(Ok(_)) => Err(StartError::Failed(format!("the keeper failed: {why}"))),
+            Ok(Ok(_)) => StartError::Failed(format!("the keeper failed: {why}")),
             _ => {
                 let pid = self.keeper.id().unwrap_or_default();
                 let what =
                     format!("keeper {pid} is silent ({why}) and does not end: it may still start the vault");
-                Err(StartError::NotGone { what })
+                StartError::NotGone { what }
             }
         }
+    }
+}
+
+/// A keeper that holds the lock, with nothing of the account running, and has executed nothing yet. To drop it ends
+/// what it does.
+#[derive(Debug)]
+pub struct Locked(Prepared);
+
+impl Locked {
+    /// Does one thing that its [`Spec`] has what is needed for.
+    pub async fn carry_out(&mut self, task: Task) -> Result<(), StartError> {
+        let Self(keeper) = self;
+        let (command, limit) = match task {
+            Task::Snapshot => (SNAPSHOT, STALL_TIMEOUT),
+            // Its time is kept by the keeper; ours is for a keeper that cannot.
+            Task::Migrate => (MIGRATE, Duration::from_millis(keeper.spec.work.migration_ms) + STALL_TIMEOUT),
+            Task::Restore => (RESTORE, STALL_TIMEOUT),
+        };
+        keeper.send(&[command]).await?;
+        let folder = keeper.spec.place.folder.clone();
+        loop {
+            match keeper.next(limit).await? {
+                Report::Working { entries, bytes } => {
+                    tracing::info!(folder = %folder.display(), entries, bytes, "{task:?} goes on");
+                }
+                Report::Worked { copied, bytes, not_kept } => {
+                    tracing::info!(folder = %folder.display(), copied, bytes, "{task:?} is done");
+                    if not_kept > 0 {
+                        tracing::warn!(
+                            folder = %folder.display(),
+                            "{not_kept} owners or attributes could not be kept, because only root may set them"
+                        );
+                    }
+                    return Ok(());
+                }
+                other => return Err(refusal(other)),
+            }
+        }
+    }
+
+    /// Executes the vault.
+    pub async fn start(self) -> Result<RunningVault, StartError> {
+        let Self(mut keeper) = self;
+        keeper.send(&[GO]).await?;
+        keeper.started().await
+    }
+
+    /// Ends the keeper with nothing executed, and waits until whatever it was doing has ended.
+    pub async fn give_up(mut self, why: &str) -> StartError {
+        self.0.end(why).await
     }
 }
 
@@ -198,6 +284,7 @@ fn refusal(report: Report) -> StartError {
         Report::Busy { holder } => StartError::Busy { holder },
         Report::NotGone { what } => StartError::NotGone { what },
         Report::Failed { reason } => StartError::Failed(reason),
+        Report::MigrationFailed { reason } => StartError::MigrationFailed(reason),
         other => StartError::Failed(format!("the keeper said {other:?}")),
     }
 }

@@ -4,6 +4,7 @@
 //!    while the old vault still runs.
 //! 2. `L`: take the account lock and prove that nothing of the account runs; what an earlier run of ours left
 //!    without a keeper is ended first.
+//!    `S`, `M` and `R`, if they come, change the vault's data now: under the lock, with nothing running.
 //! 3. `G`: check that the binary is still the one that was hashed, fork, name the child in the lock's
 //!    record, and only then let it execute.
 //! 4. Pass on what the vault prints, and wait. On SIGTERM stop the vault; when it has ended end what it left
@@ -14,6 +15,7 @@
 //! keeper, because that would end the vault; it is said and the keeper goes on.
 
 mod execute;
+mod work;
 
 use std::{
     io::{self, Read},
@@ -36,13 +38,14 @@ use super::{
     lock::{AccountLock, Cleanliness, Record},
     monotonic_ns,
     output::{Drain, complain},
-    protocol::{ExitStatus, GO, LOCK, Report, Spec},
+    protocol::{ExitStatus, GO, LOCK, MIGRATE, RESTORE, Report, SNAPSHOT, Spec},
     raw,
     records::{Death, ExitFile, FileId, RunRecord},
     stop::{Due, KILL_AGAIN, Stop, pid_of},
 };
 use crate::error_chain::Chained;
 use execute::Prepared;
+use work::Worker;
 
 /// The signals that a keeper reads instead of being hit by them. SIGINT, SIGHUP and SIGQUIT come from
 /// terminals and mean vaultvisor, not a keeper.
@@ -74,11 +77,29 @@ pub fn run(spec: Spec) -> io::Result<()> {
     }
     let Some(lock) = claim(&spec, &signals, &mut talk, &mut drain)? else { return Ok(()) };
     talk.say(&Report::Locked)?;
-    // Snapshots and state migrations belong here: under the lock, with nothing running.
-    if talk.next_command(&signals)? != Some(GO) {
-        return Ok(());
-    }
     let mut record = Record::of_this_keeper(&spec.place, &spec.run_id)?;
+    loop {
+        match talk.next_command(&signals)? {
+            Some(GO) => break,
+            Some(command @ (SNAPSHOT | MIGRATE | RESTORE)) => {
+                let mut worker = Worker {
+                    spec: &spec,
+                    prepared: &prepared,
+                    lock: &lock,
+                    signals: &signals,
+                    talk: &mut talk,
+                    drain: &mut drain,
+                };
+                let done = worker.carry_out(command, &mut record)?;
+                let is_last = !matches!(done, Report::Worked { .. });
+                talk.say(&done)?;
+                if is_last {
+                    return Ok(());
+                }
+            }
+            _ => return Ok(()),
+        }
+    }
     let (vault, at_ns) = match prepared.execute(&spec, &lock, drain.vault(), &mut record) {
         Ok(started) => started,
         Err(reason) => {

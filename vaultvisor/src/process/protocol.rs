@@ -1,8 +1,9 @@
 //! What vaultvisor and a keeper say to each other.
 //!
 //! Vaultvisor starts `vaultvisor-keeper <spec as arguments> -- <the vault's arguments>` with one end of a
-//! socket pair as its standard input, and sends single bytes: `L` (take the lock) and `G` (go). The keeper
-//! answers in lines of JSON, one [`Report`] each. The keeper's environment is the vault's.
+//! socket pair as its standard input, and sends single bytes: `L` (take the lock) and `G` (go), and between the two,
+//! when a release changes more than the binary, `S` (bring the snapshot up to date), `M` (migrate the data) or `R`
+//! (restore it). The keeper answers in lines of JSON, one [`Report`] each. The keeper's environment is the vault's.
 //!
 //! The end of the socket before `G` means: exit and start nothing. After `G` it means nothing; the keeper
 //! goes on alone.
@@ -18,6 +19,12 @@ use crate::release::Checksum;
 pub const LOCK: u8 = b'L';
 /// Execute the vault.
 pub const GO: u8 = b'G';
+/// Bring the snapshot up to date: the second pass. Answered by [`Report::Working`] and [`Report::Worked`].
+pub const SNAPSHOT: u8 = b'S';
+/// Run the state migration; what it did is durable when it is answered. Answered by [`Report::Worked`].
+pub const MIGRATE: u8 = b'M';
+/// Restore the snapshot, durably. Answered as [`SNAPSHOT`] is.
+pub const RESTORE: u8 = b'R';
 
 /// Which vault: what stays the same through all of its runs.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -68,6 +75,43 @@ impl Place {
     }
 }
 
+/// What may have to be done to the vault's data between the lock and the execution; nothing at most starts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, clap::Args)]
+pub struct Work {
+    /// The vault's data folder
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+    /// The folder of the snapshot that is brought up to date or restored
+    #[arg(long)]
+    pub snapshot: Option<PathBuf>,
+    /// The store's folder with the state-migration
+    #[arg(long)]
+    pub migration_folder: Option<PathBuf>,
+    /// What the state-migration must hash to
+    #[arg(long)]
+    pub migration_checksum: Option<Checksum>,
+    /// It is killed after this many milliseconds
+    #[arg(long, default_value_t = 0)]
+    pub migration_ms: u64,
+}
+
+impl Work {
+    fn to_args(&self) -> Vec<(&'static str, OsString)> {
+        let path = |name, path: &Option<PathBuf>| path.clone().map(|path| (name, path.into()));
+        let checksum = self.migration_checksum.map(|checksum| checksum.to_string().into());
+        [
+            path("--data-dir", &self.data_dir),
+            path("--snapshot", &self.snapshot),
+            path("--migration-folder", &self.migration_folder),
+            checksum.map(|checksum| ("--migration-checksum", checksum)),
+            Some(("--migration-ms", self.migration_ms.to_string().into())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
 /// Everything a keeper needs to know, as its command line.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Parser)]
 #[command(
@@ -91,6 +135,9 @@ pub struct Spec {
     /// What the binary must hash to
     #[arg(long)]
     pub checksum: Checksum,
+    /// What may have to be done first.
+    #[command(flatten)]
+    pub work: Work,
     /// The vault's own arguments
     #[arg(last = true)]
     pub args: Vec<String>,
@@ -100,7 +147,7 @@ impl Spec {
     /// The arguments that [`clap`] reads back as this.
     pub fn to_args(&self) -> Vec<OsString> {
         let place = &self.place;
-        let named: [(&str, OsString); 13] = [
+        let mut named: Vec<(&str, OsString)> = vec![
             ("--lock", place.lock.clone().into()),
             ("--marker", place.marker.clone().into()),
             ("--home", place.home.clone().into()),
@@ -115,6 +162,7 @@ impl Spec {
             ("--binary-folder", self.binary_folder.clone().into()),
             ("--checksum", self.checksum.to_string().into()),
         ];
+        named.extend(self.work.to_args());
         let mut args = Vec::new();
         for (name, value) in named {
             // One word, so that a value that begins with a dash is not taken for an option.
@@ -177,7 +225,7 @@ pub enum ExitStatus {
     Signal(i32),
 }
 
-/// What a keeper reports, in this order; after `failed`, `busy`, `not_gone` and `ended` it exits.
+/// What a keeper reports, in this order; after `failed`, `migration_failed`, `busy`, `not_gone` and `ended` it exits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "snake_case")]
 pub enum Report {
@@ -207,6 +255,27 @@ pub enum Report {
     NotGone {
         /// What is, or cannot be seen.
         what: String,
+    },
+    /// Something is being copied, and goes on.
+    Working {
+        /// Files, folders and links so far.
+        entries: u64,
+        /// Bytes so far.
+        bytes: u64,
+    },
+    /// What was commanded between the lock and the execution is done.
+    Worked {
+        /// Files, folders and links that were made anew.
+        copied: u64,
+        /// Bytes of those.
+        bytes: u64,
+        /// Attributes that only root may set, and that are not as they were.
+        not_kept: u64,
+    },
+    /// The state migration failed by itself, and nothing of it runs any more. The data is what it made of it.
+    MigrationFailed {
+        /// How, for people.
+        reason: String,
     },
     /// The vault was executed.
     Started {
@@ -260,6 +329,16 @@ mod tests {
                 version: "-1.0".into(),
                 binary_folder: "/h/store".into(),
                 checksum: Checksum([7; 32]),
+                work: match output {
+                    Output::File => Work::default(),
+                    _ => Work {
+                        data_dir: Some("/d a".into()),
+                        snapshot: Some("/h/--s".into()),
+                        migration_folder: Some("/h/store/m".into()),
+                        migration_checksum: Some(Checksum([8; 32])),
+                        migration_ms: 9,
+                    },
+                },
                 args: vec!["--lock".into(), "".into(), "--".into(), "-x=ü \n".into()],
             };
             let args = std::iter::once("keeper".into()).chain(spec.to_args());

@@ -26,6 +26,8 @@ pub(super) struct Execution<'a> {
     pub(super) env: Vec<CString>,
     /// Standard input, output and error.
     pub(super) stdio: [BorrowedFd<'a>; 3],
+    /// The working directory, when it is not the keeper's.
+    pub(super) working_directory: Option<BorrowedFd<'a>>,
     /// The account lock, which the vault inherits.
     pub(super) lock: BorrowedFd<'a>,
     /// Sent to the vault when its keeper dies.
@@ -97,6 +99,11 @@ unsafe fn run_child(
             if libc::dup2(source.as_raw_fd(), target) == -1 {
                 fail(errno());
             }
+        }
+        if let Some(folder) = execution.working_directory
+            && libc::fchdir(folder.as_raw_fd()) == -1
+        {
+            fail(errno());
         }
         if libc::fcntl(execution.lock.as_raw_fd(), libc::F_SETFD, 0) == -1 {
             fail(errno());

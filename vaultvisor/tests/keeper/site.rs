@@ -71,6 +71,7 @@ impl Site {
             version: "1.2.3".into(),
             binary_folder,
             checksum: Checksum(Sha256::digest(&program).into()),
+            work: Default::default(),
             args: vec!["-c".into(), script.into()],
         };
         Self { folder, spec, runs: AtomicU32::new(0) }

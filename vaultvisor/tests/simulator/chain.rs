@@ -6,7 +6,7 @@ use vaultvisor::{
     release::{Checksum, GenesisHash, Release},
 };
 
-use super::{Item, Life, Outcome, machine::Quality, rng::Rng};
+use super::{Item, Life, Outcome, data, machine::Quality, rng::Rng};
 
 /// Releases that governance chooses from; the first byte of a checksum tells its quality.
 const RELEASES: u64 = 12;
@@ -47,7 +47,7 @@ impl Chain {
             version: format!("{number}.0").parse().expect("version"),
             binary_checksum: Checksum([byte; 32]),
             uri: None,
-            artifacts: Default::default(),
+            artifacts: data::artifacts_of(Checksum([byte; 32])),
         }
     }
 

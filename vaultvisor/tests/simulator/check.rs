@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use vaultvisor::{
     decide::{
         Action, Command, Event, Observed, State,
-        state::{Fetch, Name, Phase, Reason},
+        data::Launch,
+        state::{Fetch, Name, Phase, Reason, Snapshot, Staging, Standing},
         states,
     },
     journal::decode,
@@ -42,6 +43,15 @@ pub(crate) struct Coverage {
     pub(crate) stuck: u64,
     /// An operator's commands.
     pub(crate) commands: u64,
+    /// Releases that were made ready.
+    pub(crate) staged: u64,
+    /// Data that was migrated, and of which that failed.
+    pub(crate) migrated: u64,
+    pub(crate) migrations_failed: u64,
+    /// Data that was restored.
+    pub(crate) restored: u64,
+    /// Releases that failed on data which was migrated for them, and barred every other.
+    pub(crate) barred: u64,
     /// Lives that settled on the chain's release.
     pub(crate) settled: u64,
     /// Changes of the state's name, without holds.
@@ -65,6 +75,11 @@ impl Coverage {
         self.blocked += other.blocked;
         self.stuck += other.stuck;
         self.commands += other.commands;
+        self.staged += other.staged;
+        self.migrated += other.migrated;
+        self.migrations_failed += other.migrations_failed;
+        self.restored += other.restored;
+        self.barred += other.barred;
         self.settled += other.settled;
         for (change, times) in &other.transitions {
             *self.transitions.entry(*change).or_default() += times;
@@ -90,6 +105,8 @@ impl Life {
         }
         self.judge_blame(before, event, next)?;
         self.judge_commit(before, next)?;
+        let is_barred = |state: &State| matches!(state.process, Phase::Barred { .. });
+        self.coverage.barred += u64::from(is_barred(next) && !is_barred(before));
         let now = self.machine.now().moment;
         if let Some(long) = next.rejected.iter().find(|old| old.wait.left_ms(now) > old.wait.length_ms) {
             return Err(format!("rule 11: {} waits longer than it was meant to", long.build));
@@ -110,6 +127,7 @@ impl Life {
         }
         let blamed = match event {
             Event::StartFailed { build, .. } => Some(build.checksum),
+            Event::StageFailed { to, by_release: true, .. } => Some(*to),
             Event::Died { pid, .. } | Event::Ended { pid } => match &before.process {
                 Phase::Running { process, .. } if process.pid == *pid && before.upgrade_window => {
                     self.coverage.excused += 1;
@@ -165,15 +183,19 @@ impl Life {
     pub(crate) fn judge_stop(&mut self, event: &Event, next: &State, action: &Action) -> Outcome {
         let why = match (action, &next.process) {
             (Action::Stop, _) if next.shutting_down => return Ok(()),
-            (Action::Switch { to }, Phase::Switching { from, reason, .. }) => match reason {
-                Reason::Release if next.hold.is_some() && next.override_build.is_none() => {
-                    Some("the chain, although it is held".to_owned())
+            (Action::Switch { to: Launch { build: to, .. } }, Phase::Switching { from, reason, .. }) => {
+                match reason {
+                    Reason::Release if next.hold.is_some() && next.override_build.is_none() => {
+                        Some("the chain, although it is held".to_owned())
+                    }
+                    Reason::Release if self.machine.allowed.contains(&to.checksum) && *to != from.build => {
+                        None
+                    }
+                    Reason::Failed if self.policy.health && from.build != *to => None,
+                    Reason::Restart if matches!(event, Event::Operator(Command::Restart)) => None,
+                    reason => Some(format!("{reason:?}")),
                 }
-                Reason::Release if self.machine.allowed.contains(&to.checksum) && *to != from.build => None,
-                Reason::Failed if self.policy.health && from.build != *to => None,
-                Reason::Restart if matches!(event, Event::Operator(Command::Restart)) => None,
-                reason => Some(format!("{reason:?}")),
-            },
+            }
             (Action::Stop | Action::Switch { .. }, phase) => Some(format!("{phase:?}")),
             _ => None,
         };
@@ -196,6 +218,9 @@ impl Life {
         let can_run = good.is_some_and(|good| {
             self.machine.is_proved(good) && Quality::of(good) == Quality::Good && !self.machine.is_occupied()
         });
+        // What was migrated away from it is not for it; and a full disk restores nothing.
+        let is_ours = |snapshot: &Snapshot| matches!(snapshot.standing, Standing::Plain | Standing::Begun);
+        let can_run = can_run && state.is_some_and(|state| state.snapshots.iter().all(is_ours));
         if !can_run {
             self.idle_since = None;
             return Ok(());
@@ -233,6 +258,7 @@ impl Life {
             return Err("the last known good release is forgotten".into());
         };
         self.coverage.kept += 1;
+        self.machine.data.is_kept();
         let probation = u64::try_from(self.policy.probation.as_millis()).unwrap_or(u64::MAX);
         let process = self.machine.process.as_ref().filter(|process| process.build.checksum == kept);
         let Some(process) = process else { return Err("what is kept does not run".into()) };
@@ -289,6 +315,24 @@ impl Life {
             {
                 return Err(format!("N3: {fetch:?} is never tried again"));
             }
+        }
+        let is_staged = self.agenda.values().any(|item| {
+            matches!(item, Item::Tell(of, Event::Staged { .. } | Event::StageFailed { .. }) if *of == incarnation)
+        });
+        match &state.staging {
+            Staging::Staging { stage, .. }
+                if !state.shutting_down && !daemon.staging && !is_staged && !daemon.is_waiting_for_disk() =>
+            {
+                return Err(format!("N3: {} is waited for and not made ready", stage.to));
+            }
+            Staging::Failed { wait, .. }
+                if !wait.is_over(self.machine.now().moment)
+                    && !state.shutting_down
+                    && daemon.wake_at().is_none_or(|wake| wake > wait.until) =>
+            {
+                return Err(format!("N3: {:?} is never tried again", state.staging));
+            }
+            _ => {}
         }
         let waits = match &state.process {
             Phase::Starting { .. } | Phase::Blocked { build: Some(_), .. } => !state.shutting_down,

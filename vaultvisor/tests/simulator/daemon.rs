@@ -5,23 +5,28 @@ use std::collections::BTreeSet;
 use vaultvisor::{
     decide::{
         self, Action, Decision, Ending, Event, Moment, Observed, State,
+        data::{Launch, Stage},
         state::{Build, Phase},
     },
     journal::{Recorded, decode, encode},
     release::Checksum,
 };
 
-use super::{Item, Life, Outcome, machine::Quality};
+use super::{Item, Life, Outcome, data, machine::Quality};
 
 /// A step of an executor.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Work {
     /// A download ends.
     Fetch(Build),
+    /// Arguments are made, and the first pass of a snapshot.
+    Stage(Stage),
     /// A process is prepared, beside the old one.
-    Prepare(Build),
-    /// The old process, if there was one, is gone: execute.
-    Execute(Build),
+    Prepare(Launch),
+    /// The old process, if there was one, is gone: do what there is to be done to the data.
+    Data(Launch, data::Step),
+    /// Execute.
+    Execute(Launch),
 }
 
 pub(crate) struct Daemon {
@@ -36,12 +41,24 @@ pub(crate) struct Daemon {
     /// A start or switch that is under way.
     pub(crate) starting: Option<Starting>,
     pub(crate) fetching: BTreeSet<Checksum>,
-    give_up: bool,
+    pub(crate) give_up: bool,
+    /// Whether something is being made ready.
+    pub(crate) staging: bool,
+}
+
+impl Work {
+    /// What follows when nothing runs any more.
+    fn of(launch: Launch) -> Self {
+        match data::Step::first(&launch) {
+            Some(step) => Self::Data(launch, step),
+            None => Self::Execute(launch),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Starting {
-    to: Build,
+    pub(crate) to: Launch,
     /// The process that it stops.
     old: Option<u32>,
     /// Whether it is prepared, and waits for the end of that.
@@ -54,7 +71,7 @@ impl Daemon {
     }
 
     pub(crate) fn is_waiting_for_disk(&self) -> bool {
-        self.waiting.iter().any(|action| matches!(action, Action::Switch { .. }))
+        self.waiting.iter().any(|action| matches!(action, Action::Switch { .. } | Action::Stage(_)))
     }
 }
 
@@ -96,11 +113,13 @@ impl Life {
             starting: None,
             fetching: BTreeSet::new(),
             give_up: false,
+            staging: false,
         });
-        let stored = self.machine.store.keys().copied().collect();
+        let stored = self.machine.stored();
+        let snapshots = self.machine.data.records();
         let boot = self.machine.boot_id();
         self.plan(5_000, Item::Probe(self.incarnation));
-        self.decide(Event::Recovered { stored, boot, observed })
+        self.decide(Event::Recovered { stored, boot, snapshots, observed })
     }
 
     pub(crate) fn kill_daemon(&mut self, how: &str) {
@@ -113,7 +132,7 @@ impl Life {
     }
 
     /// Tells the daemon soon, after all that it was told before.
-    fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         let latency = self.rng.below(20);
         self.told_until = self.told_until.max(self.machine.total_ms + latency);
         let in_ms = self.told_until - self.machine.total_ms;
@@ -253,26 +272,46 @@ impl Life {
     fn carry_out(&mut self, action: Action) -> Outcome {
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         match action {
-            Action::Switch { .. } | Action::Prune { .. } if daemon.unwritten => daemon.waiting.push(action),
+            Action::Switch { .. }
+            | Action::Stage(_)
+            | Action::Prune { .. }
+            | Action::PruneSnapshots { .. }
+                if daemon.unwritten =>
+            {
+                daemon.waiting.push(action);
+            }
+            Action::Stage(stage) => {
+                if std::mem::replace(&mut daemon.staging, true) {
+                    return Err(format!("two releases are made ready at a time, the second {}", stage.to));
+                }
+                let takes = self.rng.between(10, 60_000);
+                self.plan(takes, Item::Work(self.incarnation, Work::Stage(stage)));
+            }
+            Action::PruneSnapshots { keep } => {
+                let needed = daemon.recorded.state.needed_snapshots();
+                self.machine.data.prune(|id| keep.contains(&id) || needed.contains(&id))?;
+            }
             Action::Fetch(build) => {
                 daemon.fetching.insert(build.checksum);
                 let takes = self.rng.between(10, 60_000);
                 self.plan(takes, Item::Work(self.incarnation, Work::Fetch(build)));
             }
-            Action::Start(build) => {
+            Action::Start(launch) => {
                 if daemon.current.is_some() || daemon.starting.is_some() {
+                    let build = &launch.build;
                     return Err(format!("N1: {build} is to be started beside what runs or is being started"));
                 }
-                self.begin(build, None);
+                self.begin(launch, None);
             }
             Action::Switch { to } => {
+                let build = &to.build;
                 if daemon.starting.is_some() {
-                    return Err(format!("two switches overlap, the second to {to}"));
+                    return Err(format!("two switches overlap, the second to {build}"));
                 }
-                let is_there = self.machine.store.contains_key(&to.checksum)
-                    || self.machine.harmed.contains(&to.checksum);
+                let is_there = self.machine.store.contains_key(&build.checksum)
+                    || self.machine.harmed.contains(&build.checksum);
                 if !is_there {
-                    return Err(format!("A1: a switch to {to}, which was never fetched"));
+                    return Err(format!("A1: a switch to {build}, which was never fetched"));
                 }
                 let old = daemon.current;
                 self.coverage.switches += 1;
@@ -304,7 +343,7 @@ impl Life {
         Ok(())
     }
 
-    fn begin(&mut self, to: Build, old: Option<u32>) {
+    fn begin(&mut self, to: Launch, old: Option<u32>) {
         if let Some(daemon) = &mut self.daemon {
             daemon.starting = Some(Starting { to: to.clone(), old, prepared: false });
             let takes = self.rng.between(1, 500);
@@ -315,8 +354,10 @@ impl Life {
     pub(crate) fn work(&mut self, work: Work) -> Outcome {
         match work {
             Work::Fetch(build) => self.fetch_ends(build),
-            Work::Prepare(build) => self.prepare(build),
-            Work::Execute(build) => self.execute_at_last(build)?,
+            Work::Stage(stage) => self.stage_ends(stage),
+            Work::Prepare(launch) => self.prepare(launch),
+            Work::Data(launch, step) => self.work_on_data(launch, step)?,
+            Work::Execute(launch) => self.execute_at_last(launch)?,
         }
         Ok(())
     }
@@ -334,7 +375,8 @@ impl Life {
         self.tell(Event::Fetched(checksum));
     }
 
-    fn prepare(&mut self, build: Build) {
+    fn prepare(&mut self, launch: Launch) {
+        let build = launch.build.clone();
         let Some(daemon) = &self.daemon else { return };
         let old = daemon.starting.as_ref().and_then(|starting| starting.old);
         let unlucky = self.faults && self.rng.chance(0.02);
@@ -352,7 +394,7 @@ impl Life {
             .filter(|pid| self.machine.process.as_ref().is_some_and(|old| old.pid == *pid && !old.is_gone))
         {
             Some(pid) => self.stop_vault(pid),
-            None => self.plan(30, Item::Work(self.incarnation, Work::Execute(build))),
+            None => self.plan(30, Item::Work(self.incarnation, Work::of(launch))),
         }
     }
 
@@ -366,28 +408,29 @@ impl Life {
             daemon.starting.clone().filter(|starting| starting.prepared && starting.old == Some(pid))
         {
             // After the end was told.
-            let work = Item::Work(self.incarnation, Work::Execute(starting.to));
+            let work = Item::Work(self.incarnation, Work::of(starting.to));
             self.plan(30, work);
         }
     }
 
-    fn execute_at_last(&mut self, build: Build) -> Outcome {
+    fn execute_at_last(&mut self, launch: Launch) -> Outcome {
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         // Told once by whoever comes first, the end of the old process or the preparation.
-        if daemon.starting.take_if(|starting| starting.to == build).is_none() {
+        if daemon.starting.take_if(|starting| starting.to == launch).is_none() {
             return Ok(());
         }
-        let reason = "no".to_owned();
+        let data = data::left_by(&launch);
+        let (build, reason) = (launch.build, "no".to_owned());
         if daemon.give_up {
-            self.tell(Event::StartFailed { build, reason });
+            self.tell(Event::WorkFailed { build, reason, data });
         } else if self.machine.is_occupied() {
             self.coverage.blocked += 1;
-            self.tell(Event::NotProvablyGone { build, lock_is_held: true, reason });
+            self.tell(Event::NotProvablyGone { build, lock_is_held: true, reason, data });
         } else if !self.machine.is_proved(build.checksum) {
             // It was changed between hash and exec: refused.
-            self.tell(Event::StartFailed { build, reason });
+            self.tell(Event::StartFailed { build, reason, data });
         } else if self.quality(build.checksum) == Quality::NotExecutable {
-            self.tell(Event::StartFailed { build, reason });
+            self.tell(Event::StartFailed { build, reason, data });
         } else {
             let pid = self.execute(&build)?;
             if let Some(daemon) = &mut self.daemon {

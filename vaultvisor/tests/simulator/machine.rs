@@ -7,7 +7,11 @@ use vaultvisor::{
     release::Checksum,
 };
 
-use super::{Item, Life, Outcome, rng::Rng};
+use super::{
+    Item, Life, Outcome,
+    data::{self, Data},
+    rng::Rng,
+};
 
 /// What a release is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub(crate) struct Machine {
     pub(crate) state_file: Option<Vec<u8>>,
     pub(crate) disk_refuses: bool,
     pub(crate) downloads_fail: bool,
+    /// The vault's data.
+    pub(crate) data: Data,
     /// Files that something else than the vault's own prunes has taken away or damaged.
     pub(crate) harmed: BTreeSet<Checksum>,
 }
@@ -93,6 +99,7 @@ impl Machine {
             disk_refuses: false,
             downloads_fail: false,
             harmed: BTreeSet::new(),
+            data: Data::default(),
         }
     }
 
@@ -120,6 +127,13 @@ impl Machine {
     /// Whether anything of the account may run: the lock is held, or something was left behind.
     pub(crate) fn is_occupied(&self) -> bool {
         self.intruder_until.is_some() || self.process.as_ref().is_some_and(|process| !process.is_gone)
+    }
+
+    /// Its migrations are always where its binary is.
+    pub(crate) fn stored(&self) -> Vec<Checksum> {
+        let migrations =
+            self.store.keys().flat_map(|binary| data::migrations_of(*binary).files().collect::<Vec<_>>());
+        self.store.keys().copied().chain(migrations).collect()
     }
 
     pub(crate) fn put_into_store(&mut self, checksum: Checksum) {
@@ -166,6 +180,7 @@ impl Life {
         if !machine.is_proved(build.checksum) || !machine.allowed.contains(&build.checksum) {
             return Err(format!("N2: {build} is executed, which nobody stated or which is not in the store"));
         }
+        machine.data.is_lived_on(build)?;
         machine.next_pid += 1;
         let pid = machine.next_pid;
         machine.process = Some(Process {

@@ -7,6 +7,7 @@
 //!
 //! - `rng`: where all choices come from;
 //! - `chain`: a chain whose governance states releases, and whose sources fail;
+//! - `data`: the vault's data, its snapshots and what is done to them;
 //! - `machine`: clock, processes with their keepers, lock, store and disk of one machine;
 //! - `daemon`: the loop of one vault and its executors, as the real ones promise to be;
 //! - `check`: what must hold after every step.
@@ -14,12 +15,16 @@
 mod chain;
 mod check;
 mod daemon;
+mod data;
 mod machine;
 mod rng;
 
 use std::{collections::VecDeque, fmt::Write};
 
-use vaultvisor::decide::{Command, Event, Moment, Policy, state::Name};
+use vaultvisor::decide::{
+    Command, Event, Moment, Policy,
+    state::{Name, Phase},
+};
 
 use self::{
     chain::Chain,
@@ -127,6 +132,10 @@ impl Life {
         let policy = Policy {
             health: rng.chance(0.4),
             keep_releases: rng.below(3) as usize,
+            data_dir: rng.chance(0.7),
+            skip_snapshot: rng.chance(0.2),
+            keep_snapshots: rng.below(3) as usize,
+            restore_after_live: rng.chance(0.3),
             seed: rng.next(),
             ..Policy::default()
         };
@@ -335,6 +344,12 @@ impl Life {
         if state.override_build.is_some() && state.chain_heard {
             // Only governance's next word ends it.
             self.chain.state_another_good_one(&mut self.rng);
+        }
+        if matches!(state.process, Phase::Barred { .. }) && !self.policy.restore_after_live {
+            // An operator has seen that nothing was paid.
+            self.policy.restore_after_live = true;
+            let _ = self.decide(Event::Tick);
+            return false;
         }
         let Some(current) = &self.chain.current else { return false };
         let runs =

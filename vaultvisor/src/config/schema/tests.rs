@@ -75,6 +75,13 @@ impl Validator<'_> {
                     },
                 )
             }),
+            "dependentRequired" => value.as_object().is_none_or(|object| {
+                let rules = rule.as_object().expect("object");
+                rules.iter().filter(|(key, _)| object.contains_key(*key)).all(|(_, needed)| {
+                    let needed = needed.as_array().expect("list");
+                    needed.iter().all(|key| key.as_str().is_some_and(|key| object.contains_key(key)))
+                })
+            }),
             "anyOf" => rule.as_array().expect("list").iter().any(|rule| self.accepts(rule, value)),
             "not" => !self.accepts(rule, value),
             "if" => !self.accepts(rule, value) || self.accepts(&schema["then"], value),
@@ -176,6 +183,17 @@ fn the_schema_and_the_parser_accept_the_same_documents() {
         ("/vaults/v/log_max_bytes", json!(65536)),
         ("/vaults/v/log_keep", json!(0)),
         ("/vaults/v/keep_releases", json!(1000)),
+        ("/vaults/v/data_dir", json!("/d")),
+        ("/vaults/v/data_dir", json!("/d/..e/")),
+        ("/vaults/v/args_migration_secs", json!(1)),
+        ("/vaults/v/state_migration_secs", json!(86400)),
+        (
+            "/vaults/v",
+            json!({
+                "network": "dev", "args": [], "data_dir": "/d", "skip_snapshot": true, "keep_snapshots": 0,
+                "restore_after_live": true,
+            }),
+        ),
     ];
     for (place, value) in accepted {
         let document = with(place, value.clone());
@@ -256,7 +274,15 @@ fn the_schema_and_the_parser_refuse_the_same_documents() {
         ("/vaults/v/log_max_bytes", json!(65535)),
         ("/vaults/v/log_keep", json!(1001)),
         ("/vaults/v/keep_releases", json!(-1)),
-        ("/vaults/v/data_dir", json!("/d")),
+        ("/vaults/v/data_dir", json!("/")),
+        ("/vaults/v/data_dir", json!("/./")),
+        ("/vaults/v/data_dir", json!("/d/../e")),
+        ("/vaults/v/data_dir", json!("d")),
+        ("/vaults/v/skip_snapshot", json!(true)),
+        ("/vaults/v/keep_snapshots", json!(1)),
+        ("/vaults/v/restore_after_live", json!(false)),
+        ("/vaults/v/args_migration_secs", json!(0)),
+        ("/vaults/v/state_migration_secs", json!(86401)),
         ("/vaults/v/probe_args", json!([])),
     ];
     for (place, value) in refused {
@@ -283,6 +309,9 @@ fn only_the_parser_refuses_what_needs_more_than_one_value() {
         ("/vaults/v/network", json!("mars")),
         ("/networks/dev/agreement", json!(2)),
         ("/vaults/w", json!({"network": "dev", "account": "v", "args": []})),
+        ("/vaults/v/data_dir", json!("/h")),
+        ("/vaults/v/data_dir", json!("/h/vaults/v/data")),
+        ("/vaults/v/data_dir", json!("/h/store")),
         ("/vaults/v", json!({"network": "kintsugi", "args": []})),
         ("/networks/dev/release_urls", json!(["https://x/{unknown}"])),
         ("/networks/dev/release_urls", json!(["http://example.org/"])),

@@ -117,7 +117,12 @@ fn rule_9_retry_ends_every_wait() {
     driver.ended();
     assert_eq!(driver.command(Command::Retry), (true, vec![start(&one())]));
     let build = Build::from(&one());
-    driver.step(Event::NotProvablyGone { build, lock_is_held: false, reason: "x".into() });
+    driver.step(Event::NotProvablyGone {
+        build,
+        lock_is_held: false,
+        reason: "x".into(),
+        data: DataLeft::Untouched,
+    });
     assert_eq!(driver.command(Command::Retry), (true, vec![start(&one())]));
 }
 

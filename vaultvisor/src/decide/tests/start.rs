@@ -5,14 +5,13 @@ fn never_two_wins_over_always_one_when_the_old_vault_is_not_provably_gone() {
     let mut driver = Driver::running(&one());
     driver.chain(&two());
     driver.fetched(&two());
-    let build = Build::from(&two());
-    let held =
-        Event::NotProvablyGone { build: build.clone(), lock_is_held: true, reason: "held by x".into() };
+    let (build, reason, data) = (Build::from(&two()), "held by x".into(), DataLeft::Untouched);
+    let held = Event::NotProvablyGone { build, lock_is_held: true, reason, data };
     assert_eq!(driver.step(held), [], "nothing is started");
     assert_eq!(driver.state.name(), Name::Blocked);
     assert!(driver.problem().contains("held by x"));
     let began = driver.now.moment;
-    assert_eq!(driver.tick(), [Action::Start(build)], "and it is tried again");
+    assert_eq!(driver.tick(), [start(&two())], "and it is tried again");
     assert_eq!(driver.now.moment, began.after(BLOCKED_RETRY));
 }
 
@@ -114,7 +113,11 @@ fn a_new_release_that_cannot_be_executed_is_rejected_and_the_old_one_comes_back(
     let mut driver = Driver::running(&one());
     driver.chain(&two());
     driver.fetched(&two());
-    let failed = Event::StartFailed { build: Build::from(&two()), reason: "Exec format error".into() };
+    let failed = Event::StartFailed {
+        build: Build::from(&two()),
+        reason: "Exec format error".into(),
+        data: DataLeft::Untouched,
+    };
     assert_eq!(driver.step(failed), [start(&one())]);
     assert_eq!(driver.state.rejected.len(), 1);
     assert!(driver.problem().contains("Exec format error"));
@@ -144,8 +147,9 @@ fn failing_answer(action: &Action) -> Option<Event> {
     let reason = "no".to_owned();
     match action {
         Action::Fetch(build) => Some(Event::FetchFailed { checksum: build.checksum, reason }),
-        Action::Start(build) | Action::Switch { to: build } => {
-            Some(Event::StartFailed { build: build.clone(), reason })
+        Action::Start(launch) | Action::Switch { to: launch } => {
+            let (build, data) = (launch.build.clone(), DataLeft::Untouched);
+            Some(Event::StartFailed { build, reason, data })
         }
         _ => None,
     }
@@ -217,7 +221,8 @@ fn a_switch_that_follows_on_another_is_written_before_it() {
     assert_eq!(driver.step(started.clone()), [switch_to(&three())]);
     assert!(!is_within_switch(&before, &started, &driver.state));
     let boot = boot(1);
-    let recovered = Event::Recovered { stored: all(), boot, observed: Observed::Nothing };
+    let recovered =
+        Event::Recovered { stored: all(), boot, snapshots: Vec::new(), observed: Observed::Nothing };
     assert!(!is_within_switch(&before, &recovered, &before));
 }
 

@@ -31,7 +31,8 @@ fn rule_10_a_start_that_fails_during_shutdown_is_not_made_good() {
     driver.chain(&two());
     driver.fetched(&two());
     driver.step(Event::Shutdown);
-    let failed = Event::StartFailed { build: Build::from(&two()), reason: "no".into() };
+    let failed =
+        Event::StartFailed { build: Build::from(&two()), reason: "no".into(), data: DataLeft::Untouched };
     assert_eq!(driver.step(failed), []);
     assert_eq!(driver.state.process, Phase::Stopped);
 }

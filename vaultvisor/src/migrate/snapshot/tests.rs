@@ -341,6 +341,7 @@ fn snapshots_are_numbered_recorded_and_removed() {
         version: version.parse().expect("version"),
         checksum: crate::release::Checksum([1; 32]),
         uri: None,
+        migrations: Default::default(),
     };
     assert_eq!(snapshots.ids().expect("none"), Vec::<u64>::new());
     let first = snapshots.begin(None, &build("1.0"), 7).expect("begun");
@@ -352,7 +353,7 @@ fn snapshots_are_numbered_recorded_and_removed() {
     assert_eq!(snapshots.read(3).expect("read"), None);
     take(&site.data(), &snapshots.path(1), Pass::Second, true, &mut |_| ControlFlow::Continue(()))
         .expect("taken");
-    assert_eq!(snapshots.prune(&[2].into()).expect("pruned"), [1]);
+    snapshots.remove(&[1]).expect("removed");
     assert_eq!(snapshots.ids().expect("ids"), [2]);
     assert_eq!(snapshots.begin(None, &build("3.0"), 9).expect("begun").id, 3);
     fs::write(snapshots.path(2).join("snapshot.json"), "{").expect("damage");

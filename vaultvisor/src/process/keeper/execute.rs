@@ -1,36 +1,86 @@
 //! Proving the vault's binary, and executing exactly that.
 
 use std::{
-    ffi::{CString, OsString},
+    ffi::{CString, OsStr, OsString},
     fs::File,
     io::{self, Read},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStringExt,
     },
+    path::{Path, PathBuf},
 };
 
 use rustix::{
     fs::{Mode, OFlags},
     pipe::{PipeFlags, pipe_with},
-    process::WaitOptions,
+    process::{Signal, WaitOptions},
 };
 
 use super::super::{
-    ProcessId,
+    MARKER, PASSED_ON, ProcessId,
     lock::{AccountLock, Record},
     monotonic_ns,
     protocol::Spec,
     raw,
     records::FileId,
 };
-use crate::artifact::{BINARY_NAME, verify};
+use crate::{
+    artifact::{BINARY_NAME, verify},
+    release::Checksum,
+};
 
 /// Everything that is opened and proved before the old vault is stopped.
 pub(super) struct Prepared {
+    vault: Program,
+    /// The state migration, when there is one to be run.
+    migration: Option<Program>,
+    null: File,
+}
+
+/// A file of the store that was hashed.
+struct Program {
+    path: PathBuf,
     folder: OwnedFd,
     identity: Identity,
-    null: File,
+}
+
+impl Program {
+    fn prove(folder: &Path, checksum: Checksum) -> Result<Self, String> {
+        let at = |path: &Path, error: io::Error| format!("cannot open {}: {error}", path.display());
+        let path = folder.join(BINARY_NAME);
+        let folder_flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(folder, folder_flags | OFlags::RDONLY, Mode::empty())
+            .map_err(|error| at(folder, error.into()))?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let binary = rustix::fs::openat(&opened, BINARY_NAME, flags, Mode::empty())
+            .map_err(|error| at(&path, error.into()))?;
+        let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
+        // The identity is taken before the hash: a change in between shows as another identity when it is executed.
+        let identity = Identity::of(&rustix::fs::fstat(&binary).map_err(|error| unreadable(error.into()))?);
+        let found = verify::hash_to_end(&mut File::from(binary)).map_err(unreadable)?;
+        if found != checksum {
+            return Err(format!(
+                "{} has changed: expected checksum {checksum}, found {found}",
+                path.display()
+            ));
+        }
+        Ok(Self { path, folder: opened, identity })
+    }
+
+    fn is_still_the_same(&self) -> Result<(), String> {
+        let stat = rustix::fs::statat(&self.folder, BINARY_NAME, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| system("look at the binary")(error.into()))?;
+        if Identity::of(&stat) == self.identity {
+            return Ok(());
+        }
+        Err(format!("{} was changed or replaced after its checksum was proved", self.path.display()))
+    }
+}
+
+fn system(what: &str) -> impl Fn(io::Error) -> String {
+    let what = what.to_owned();
+    move |error: io::Error| format!("cannot {what}: {error}")
 }
 
 /// What tells a file from every other one and from a changed one.
@@ -58,35 +108,23 @@ impl Identity {
 
 impl Prepared {
     pub(super) fn new(spec: &Spec) -> Result<Self, String> {
-        let at =
-            |path: &std::path::Path, error: io::Error| format!("cannot open {}: {error}", path.display());
-        let folder_flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(&spec.binary_folder, folder_flags | OFlags::RDONLY, Mode::empty())
-            .map_err(|error| at(&spec.binary_folder, error.into()))?;
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let binary = rustix::fs::openat(&folder, BINARY_NAME, flags, Mode::empty())
-            .map_err(|error| at(&spec.binary_folder.join(BINARY_NAME), error.into()))?;
-        let unreadable = |error: io::Error| format!("cannot read the binary: {error}");
-        // The identity is taken before the hash: a change in between shows as another identity at `execute`.
-        let identity = Identity::of(&rustix::fs::fstat(&binary).map_err(|error| unreadable(error.into()))?);
-        let found = verify::hash_to_end(&mut File::from(binary)).map_err(unreadable)?;
-        if found != spec.checksum {
-            return Err(format!(
-                "{} has changed: expected checksum {}, found {found}",
-                spec.binary_folder.join(BINARY_NAME).display(),
-                spec.checksum
-            ));
-        }
+        let at = |path: &Path, error: io::Error| format!("cannot open {}: {error}", path.display());
+        let vault = Program::prove(&spec.binary_folder, spec.checksum)?;
+        let migration = match (&spec.work.migration_folder, spec.work.migration_checksum) {
+            (Some(folder), Some(checksum)) => Some(Program::prove(folder, checksum)?),
+            _ => None,
+        };
         let null = File::open("/dev/null").map_err(|error| at("/dev/null".as_ref(), error))?;
         // Whatever the vault leaves behind becomes ours to end and to wait for.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| format!("cannot become a subreaper: {error}"))?;
-        Ok(Self { folder, identity, null })
+        Ok(Self { vault, migration, null })
     }
 
     /// The file that is executed.
     pub(super) fn file(&self) -> FileId {
-        FileId { device: self.identity.device, inode: self.identity.inode }
+        let Identity { device, inode, .. } = self.vault.identity;
+        FileId { device, inode }
     }
 
     /// Executes the vault; answers the process and when it was executed.
@@ -97,27 +135,68 @@ impl Prepared {
         output: &OwnedFd,
         record: &mut Record,
     ) -> Result<(ProcessId, u64), String> {
-        let system = |what: &str| {
-            let what = what.to_owned();
-            move |error: io::Error| format!("cannot {what}: {error}")
+        self.vault.is_still_the_same()?;
+        let args = std::iter::once(self.vault.path.clone().into_os_string());
+        let started = Start {
+            // The program's own name is its full path in the store, so that `ps` shows which release runs.
+            args: c_strings(args.chain(spec.args.iter().map(OsString::from)))?,
+            env: environment(|_| true)?,
+            name: c_string(BINARY_NAME.into())?,
+            folder: self.vault.folder.as_fd(),
+            death_signal: spec.place.stop_signal.signal(),
+            working_directory: None,
         };
-        let stat = rustix::fs::statat(&self.folder, BINARY_NAME, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| system("look at the binary")(error.into()))?;
-        if Identity::of(&stat) != self.identity {
-            return Err("the binary was changed or replaced after its checksum was proved".to_owned());
-        }
+        self.fork(started, lock, output, record)
+    }
+
+    /// Executes the state migration, with the data folder as its argument and working directory.
+    pub(super) fn migrate(
+        &self,
+        data: &Path,
+        lock: &AccountLock,
+        output: &OwnedFd,
+        record: &mut Record,
+    ) -> Result<ProcessId, String> {
+        let migration = self.migration.as_ref().ok_or("there is no state migration to run")?;
+        migration.is_still_the_same()?;
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(data, flags, Mode::empty())
+            .map_err(|error| format!("cannot open {}: {error}", data.display()))?;
+        let path = migration.path.clone().into_os_string();
+        let started = Start {
+            args: c_strings([path.clone(), data.as_os_str().to_owned()])?,
+            // Clean but for what every program needs, and the marker by which it is found if we are killed.
+            env: environment(|name| name == MARKER || PASSED_ON.iter().any(|passed| name == *passed))?,
+            // By its path, so that it may be a script: an interpreter opens it again.
+            name: c_string(path)?,
+            folder: migration.folder.as_fd(),
+            // It keeps no connections and no keys: what it left half done is restored.
+            death_signal: Signal::KILL,
+            working_directory: Some(folder.as_fd()),
+        };
+        self.fork(started, lock, output, record).map(|(process, _)| process)
+    }
+
+    fn fork(
+        &self,
+        start: Start<'_>,
+        lock: &AccountLock,
+        output: &OwnedFd,
+        record: &mut Record,
+    ) -> Result<(ProcessId, u64), String> {
         let (gate, gate_opener) =
             pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("make a pipe")(error.into()))?;
         let (outcome, outcome_writer) =
             pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("make a pipe")(error.into()))?;
         let execution = raw::Execution {
-            folder: self.folder.as_fd(),
-            name: c_string(BINARY_NAME.into())?,
-            args: vault_args(spec)?,
-            env: environment()?,
+            folder: start.folder,
+            name: start.name,
+            args: start.args,
+            env: start.env,
             stdio: [self.null.as_fd(), output.as_fd(), output.as_fd()],
             lock: lock.file.as_fd(),
-            death_signal: spec.place.stop_signal.signal(),
+            death_signal: start.death_signal,
+            working_directory: start.working_directory,
             gate: gate.as_fd(),
             gate_opener: gate_opener.as_fd(),
             outcome: outcome_writer.as_fd(),
@@ -157,18 +236,26 @@ fn c_string(text: OsString) -> Result<CString, String> {
     CString::new(text.into_vec()).map_err(|_| "an argument or variable holds a NUL character".to_owned())
 }
 
-/// The program's own name is its full path in the store, so that `ps` shows which release runs.
-fn vault_args(spec: &Spec) -> Result<Vec<CString>, String> {
-    let program = spec.binary_folder.join(BINARY_NAME).into_os_string();
-    std::iter::once(program).chain(spec.args.iter().map(OsString::from)).map(c_string).collect()
+/// What differs between the programs that a keeper starts.
+struct Start<'a> {
+    folder: BorrowedFd<'a>,
+    name: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+    death_signal: Signal,
+    working_directory: Option<BorrowedFd<'a>>,
 }
 
-fn environment() -> Result<Vec<CString>, String> {
-    std::env::vars_os()
-        .map(|(mut variable, value)| {
-            variable.push("=");
-            variable.push(value);
-            c_string(variable)
-        })
-        .collect()
+fn c_strings(texts: impl IntoIterator<Item = OsString>) -> Result<Vec<CString>, String> {
+    texts.into_iter().map(c_string).collect()
+}
+
+/// The keeper's own environment, which is the vault's, or a part of it.
+fn environment(is_passed: impl Fn(&OsStr) -> bool) -> Result<Vec<CString>, String> {
+    let passed = std::env::vars_os().filter(|(name, _)| is_passed(name));
+    c_strings(passed.map(|(mut variable, value)| {
+        variable.push("=");
+        variable.push(value);
+        variable
+    }))
 }
