@@ -216,11 +216,11 @@ async fn the_operator_may_try_a_release_again_on_the_data_that_it_has_migrated()
     daemon.signal(Signal::KILL);
     daemon.end().await;
     let _daemon = operator.run();
-    wait::until("the new daemon to have found it blocked", async || match operator.status().await {
-        status if status.pid.is_some() && status.vaults[0].state == "blocked" => Ok(()),
-        status => Err(format!("{status:#?}")),
-    })
-    .await;
+    // Only a daemon that answers says that it is connected.
+    let is_blocked_again = |vault: &VaultStatus| {
+        vault.state == "blocked" && vault.chain.as_ref().is_some_and(|chain| chain.connected == Some(true))
+    };
+    operator.vault_where("the new daemon to have found it blocked", is_blocked_again).await;
     operator.orders().take_back(Order::Refuse, "2.0.0");
     operator.vaultvisor(&["retry", VAULT]).await.exited(0);
     operator.running(&second).await;
