@@ -40,12 +40,17 @@ const MAX_ENTRIES: usize = 1000;
 const MAX_HISTORY_BYTES: usize = 1024 * 1024;
 
 const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Nothing is loaded, run, framed or sent anywhere; the page's own style is all there is.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What is shown: a running daemon.
+/// So many answers are made at one time. Each looks at the disk and waits for whoever reads a configuration, on a thread of
+/// its own; what a slow disk holds up are these threads, and not those that supervise vaults or write what was decided.
+const MAKERS: usize = 2;
+
+/// What is shown: a running daemon. What it answers may take as long as a disk does.
 pub trait Daemon: Send + Sync + 'static {
     /// What every vault does and why.
     fn status(&self) -> Status;
@@ -61,8 +66,7 @@ pub struct Site<D> {
     daemon: Arc<D>,
     /// Whether only those who ask under a name of this machine's own are answered.
     local_only: bool,
-    /// One reader of the history at a time: it is megabytes of JSON.
-    history: Semaphore,
+    makers: Arc<Semaphore>,
 }
 
 /// An answer, whole in memory.
@@ -71,7 +75,7 @@ pub type Answer = Response<Full<Bytes>>;
 impl<D: Daemon> Site<D> {
     /// The site of a daemon.
     pub fn new(daemon: Arc<D>, local_only: bool) -> Self {
-        Self { daemon, local_only, history: Semaphore::new(1) }
+        Self { daemon, local_only, makers: Arc::new(Semaphore::new(MAKERS)) }
     }
 
     /// Answers one request. Its body, if it has one, is of no interest.
@@ -90,14 +94,15 @@ impl<D: Daemon> Site<D> {
             return refused;
         }
         match request.uri().path() {
-            "/" => ok("text/html; charset=utf-8", page::render(&self.daemon.status())),
-            "/api/v1/status" => json_text(&self.daemon.status()),
+            "/" => self.made(|daemon| ok(HTML, page::render(&daemon.status()))).await,
+            "/api/v1/status" => self.made(|daemon| json_text(&daemon.status())).await,
             "/api/v1/history" => self.history(request.uri().query().unwrap_or_default()).await,
             "/metrics" => {
-                ok(metrics::CONTENT_TYPE, metrics::render(&self.daemon.status(), self.daemon.counters()))
+                let render = |daemon: &D| metrics::render(&daemon.status(), daemon.counters());
+                self.made(move |daemon| ok(metrics::CONTENT_TYPE, render(daemon))).await
             }
             "/healthz" => ok(TEXT, "ok\n"),
-            "/readyz" => ready(&self.daemon.status()),
+            "/readyz" => self.made(|daemon| ready(&daemon.status())).await,
             path if path.starts_with("/api/") => json_error(StatusCode::NOT_FOUND, "there is no such page"),
             _ => text(StatusCode::NOT_FOUND, "there is no such page\n"),
         }
@@ -108,15 +113,27 @@ impl<D: Daemon> Site<D> {
             Ok(wanted) => wanted,
             Err(what) => return json_error(StatusCode::BAD_REQUEST, &what),
         };
-        let Ok(_turn) = self.history.acquire().await else {
-            return json_error(StatusCode::SERVICE_UNAVAILABLE, "the history is not read any more");
+        self.made(move |daemon| match history::read_newest(daemon.home(), vault.as_deref(), limit) {
+            Ok(reading) => ok(JSON, entries(&reading.records)),
+            Err(error) => json_error(StatusCode::INTERNAL_SERVER_ERROR, &Chained(&error).to_string()),
+        })
+        .await
+    }
+
+    /// Makes an answer where it holds up nobody, in its turn. A client that is given up meanwhile frees its place, and the
+    /// turn is over when the work is.
+    async fn made(&self, make: impl FnOnce(&D) -> Answer + Send + 'static) -> Answer {
+        let Ok(turn) = self.makers.clone().acquire_owned().await else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "nothing is answered any more\n");
         };
-        let home = self.daemon.home().to_owned();
-        let reading =
-            tokio::task::spawn_blocking(move || history::read_newest(&home, vault.as_deref(), limit));
-        match reading.await {
-            Ok(Ok(reading)) => ok(JSON, entries(&reading.records)),
-            Ok(Err(error)) => json_error(StatusCode::INTERNAL_SERVER_ERROR, &Chained(&error).to_string()),
+        let daemon = self.daemon.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let answer = make(&daemon);
+            drop(turn);
+            answer
+        });
+        match made.await {
+            Ok(answer) => answer,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }

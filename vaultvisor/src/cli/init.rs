@@ -47,7 +47,7 @@ pub struct InitArgs {
     /// A node's websocket URL; several for several
     #[arg(long = "endpoint", value_name = "URL")]
     pub endpoints: Vec<String>,
-    /// Where binaries are, such as https://example.org/{version}/vault-{network}; several for mirrors
+    /// Where binaries are, a URL with {version} and {network} to be filled in; several for mirrors
     #[arg(long = "release-url", value_name = "URL")]
     pub release_urls: Vec<String>,
     /// Where to serve the status over HTTP, such as 127.0.0.1:9616

@@ -161,7 +161,21 @@ fn write_chain(out: &mut String, chain: &ChainSeen) -> fmt::Result {
     let (block, at, source, runtime) =
         (chain.finalized, chain.finalized_at, Escaped(&chain.source), chain.spec_version);
     item(out, "Finalized", format_args!("block {block} at {at}, runtime {runtime}"))?;
-    item(out, "Source", format_args!("{source}, {connected}"))
+    if let Some(since) = chain.stale_since {
+        item(out, "Stale", format_args!("no newer finalized block since {since}"))?;
+    }
+    item(out, "Source", format_args!("{source}, {connected}"))?;
+    chain.endpoints.iter().try_for_each(|endpoint| {
+        let (address, since) = (Escaped(&endpoint.address), endpoint.since);
+        match (&endpoint.problem, endpoint.connected) {
+            (Some(problem), _) => {
+                item(out, "Endpoint", format_args!("{address}: {}, since {since}", Escaped(problem)))
+            }
+            (None, true) => item(out, "Endpoint", format_args!("{address}: connected since {since}")),
+            // In reserve: nothing is known of it.
+            (None, false) => item(out, "Endpoint", format_args!("{address}: not used")),
+        }
+    })
 }
 
 /// What is written here is escaped already.

@@ -48,6 +48,7 @@ pub async fn serve<D: Daemon>(listener: TcpListener, site: Site<D>) {
                 continue;
             }
         };
+        while connections.try_join_next().is_some() {}
         if connections.len() >= MAX_CONNECTIONS {
             tracing::debug!("too many HTTP clients; one was sent away");
             continue;

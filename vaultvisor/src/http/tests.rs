@@ -1,5 +1,7 @@
 //! What is answered to whom.
 
+use std::sync::Mutex;
+
 use http_body_util::BodyExt;
 use hyper::header::{ALLOW, CONTENT_TYPE, HOST};
 use serde_json::Value;
@@ -12,10 +14,13 @@ pub(super) struct Fake {
     pub(super) status: Status,
     counters: Counters,
     home: tempfile::TempDir,
+    /// Who holds it keeps every status waiting, as a disk that hangs does.
+    disk: Arc<Mutex<()>>,
 }
 
 impl Daemon for Fake {
     fn status(&self) -> Status {
+        let _turn = self.disk.lock();
         self.status.clone()
     }
     fn counters(&self) -> &Counters {
@@ -41,13 +46,20 @@ pub(super) fn fake() -> Fake {
             "rejected": [{"checksum": checksum, "version": "1.15.0", "reason": HOSTILE, "attempts": 1,
                 "retry_at": "2026-01-02T03:04:05Z"}],
             "chain": {"source": HOSTILE, "connected": false, "genesis": format!("0x{checksum}"),
-                "finalized": 123, "finalized_at": "2026-01-02T03:04:05Z", "spec_version": 1},
+                "finalized": 123, "finalized_at": "2026-01-02T03:04:05Z", "spec_version": 1, "stale_since": "2026-02-03T04:05:06Z",
+                "endpoints": [{"address": "wss://second", "connected": false, "finalized": null,
+                    "problem": HOSTILE, "since": "2026-01-02T03:04:05Z"}]},
             "last_switch": {"from": "1.15.9", "to": "1.16.0", "downtime_ms": 7.4, "at": "2026-01-02T03:04:05Z"},
             "problem": HOSTILE, "hold": {"reason": HOSTILE, "since": "2026-01-02T03:04:05Z"}
         }]
     });
     let status = serde_json::from_value(json).expect("a status");
-    Fake { status, counters: Counters::default(), home: tempfile::tempdir().expect("home") }
+    Fake {
+        status,
+        counters: Counters::default(),
+        home: tempfile::tempdir().expect("home"),
+        disk: Arc::default(),
+    }
 }
 
 fn site(fake: Fake) -> Site<Fake> {
@@ -122,9 +134,11 @@ async fn the_page_tells_everything_and_escapes_what_others_wrote() {
     let (_, page) = get(&site(fake()), "/").await;
     assert!(!page.contains("<script"), "{page}");
     let escaped = "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;";
-    assert_eq!(page.matches(escaped).count(), 5, "why, reason, source, problem, hold\n{page}");
+    assert_eq!(page.matches(escaped).count(), 6, "why, reason, source, endpoint, problem, hold\n{page}");
     let checksum = "ab".repeat(32);
     for told in [
+        "wss://second",
+        "2026-02-03",
         "probation",
         "4243",
         "adopted",
@@ -213,4 +227,33 @@ async fn the_history_is_bounded_and_garbage_in_its_query_is_refused() {
         let refusal: Value = serde_json::from_str(&body).expect("JSON");
         assert!(refusal["error"].is_string(), "{body}");
     }
+}
+
+/// On a runtime of one thread: what a disk that hangs kept from going on would be everything.
+#[tokio::test]
+#[expect(clippy::await_holding_lock, reason = "who waits for it is what this is about, and no task does")]
+async fn a_disk_that_hangs_holds_up_two_threads_and_no_task() {
+    let fake = fake();
+    let disk = fake.disk.clone();
+    let site = Arc::new(site(fake));
+    let hangs = disk.lock().expect("no panic");
+    let ask_in_vain = || {
+        let site = site.clone();
+        tokio::spawn(async move { get(&site, "/").await })
+    };
+    let waiting: Vec<_> = (0..40).map(|_| ask_in_vain()).collect();
+    while site.makers.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(get(&site, "/healthz").await.0, StatusCode::OK);
+    // Given up, they leave no more threads behind than there are turns.
+    for client in &waiting {
+        client.abort();
+    }
+    for client in waiting {
+        assert!(client.await.is_err_and(|error| error.is_cancelled()));
+    }
+    assert_eq!(site.makers.available_permits(), 0, "the work of the first goes on");
+    drop(hangs);
+    assert_eq!(get(&site, "/").await.0, StatusCode::OK);
 }
