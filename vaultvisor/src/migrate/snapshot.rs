@@ -8,14 +8,14 @@
 //!
 //! A snapshot is taken in two passes, so that the vault stands still for a short time only. The first copies
 //! everything while the vault runs; what it catches in the middle of a change is wrong in the copy, and is known to
-//! be by its identity in the [`manifest`](Manifest). The second, when the vault has ended, copies what has changed and
+//! be by its identity in the manifest. The second, when the vault has ended, copies what has changed and
 //! removes what is gone. A restore is the same in the other direction: what is still as the manifest says was not
 //! touched, and everything else is brought back. Both can be repeated after a crash at any point.
 //!
-//! - [`mirror`]: making one folder equal to another; never through a link, never across a mount.
-//! - [`content`]: the bytes of a file, shared with the copy where the filesystem can, without filling its holes.
-//! - [`meta`]: mode, owner, times and extended attributes.
-//! - [`manifest`]: identities, and what they prove.
+//! - `mirror`: making one folder equal to another; never through a link, never across a mount.
+//! - `content`: the bytes of a file, shared with the copy where the filesystem can, without filling its holes.
+//! - `meta`: mode, owner, times and extended attributes.
+//! - `manifest`: identities, and what they prove.
 
 mod content;
 mod manifest;
