@@ -8,11 +8,13 @@
 //!   that no metadata is needed and a runtime upgrade cannot disturb us.
 //! - [`source`]: what a source of finalized state can do, and how it can fail.
 //! - [`endpoints`]: RPC nodes as a [`ReleaseSource`], modern and old ones.
+//! - [`check`]: all sources, once.
 //! - [`agreement`]: who stated what, and what enough sources state the same of.
 //! - [`mod@follow`]: which sources are connected, what they say, and what of it is believed.
 //! - [`governance`]: the calls that state a release: made, signed and submitted, and explained.
 
 pub mod agreement;
+pub mod check;
 pub mod endpoints;
 pub mod follow;
 pub mod governance;
@@ -29,6 +31,7 @@ use std::num::NonZeroUsize;
 use serde::{Deserialize, Serialize};
 
 use self::records::{RecordName, Records};
+use crate::journal::NetworkRecord;
 use crate::release::{Artifacts, Checksum, GenesisHash, Release, StatedUri, Version};
 
 /// A finalized block.
@@ -145,6 +148,18 @@ pub struct Known {
     pub sequence: Option<u64>,
     /// Whether a release was stated.
     pub stated: bool,
+}
+
+impl Known {
+    /// What is recorded of a chain.
+    pub fn of(record: &NetworkRecord) -> Self {
+        Self {
+            genesis: record.genesis,
+            finalized: record.finalized,
+            sequence: record.sequence,
+            stated: record.record.is_some() || record.sequence.is_some(),
+        }
+    }
 }
 
 /// Where a network's releases are read from.

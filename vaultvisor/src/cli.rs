@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. The exit codes are a contract with scripts and service
 //! managers; they are listed in `docs/operators.md` and in the `--help` text.
 
+pub mod check;
 pub mod forget_chain;
 pub mod history;
 pub mod init;
@@ -94,6 +95,8 @@ pub enum Command {
     Retry(operator::VaultArgs),
     /// Stop a vault and start it again
     Restart(operator::VaultArgs),
+    /// Look at everything that can be wrong before a run; exits 1 if anything is
+    Check,
     /// Forget what was seen of a chain, after it was reset; vaultvisor must be stopped
     ForgetChain(forget_chain::ForgetChainArgs),
     /// Print the JSON Schema of the configuration

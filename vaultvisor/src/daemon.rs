@@ -23,11 +23,11 @@ pub mod home;
 mod network_task;
 mod notify;
 mod operator;
-mod places;
+pub(crate) mod places;
 mod signals;
 mod staging;
 mod starting;
-mod vault_place;
+pub(crate) mod vault_place;
 mod vault_task;
 mod web;
 

@@ -36,6 +36,7 @@
 //! | [`journal`] | durable state |
 //! | [`artifact`] | the store of proved files, downloads, URLs |
 //! | [`process`] | keepers, locks, processes and their ends |
+//! | [`mod@check`] | everything that can be wrong before a run |
 //! | [`daemon`] | wiring: tasks, executors, signals |
 //! | [`status`] | what people see |
 //! | [`history`] | what was decided, durably |
@@ -46,6 +47,7 @@
 
 pub mod artifact;
 pub mod chain;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -34,6 +34,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Override(args) => cli::operator::override_with(args, &cli.global),
         Command::Retry(args) => cli::operator::retry(args, &cli.global),
         Command::Restart(args) => cli::operator::restart(args, &cli.global),
+        Command::Check => runtime.block_on(cli::check::run(&cli.global)),
         Command::ForgetChain(args) => runtime.block_on(cli::forget_chain::run(&args, &cli.global)),
         Command::Schema => {
             Ok(io::stdout().lock().write_all(vaultvisor::config::schema::SCHEMA.as_bytes())?)

@@ -5,6 +5,7 @@
 
 mod adoption;
 mod bad_releases;
+mod check;
 mod cli;
 mod damaged_store;
 mod dev_chain;

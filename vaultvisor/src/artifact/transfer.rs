@@ -3,6 +3,8 @@
 //! The status must be 200, the length is counted, and redirects are held to the rule of configured URLs. What
 //! becomes of the bytes is the business of a `Sink`.
 
+mod probe;
+
 use std::{
     fs::File,
     io::{self, Read},

@@ -20,12 +20,8 @@ use tokio::{
     time::timeout,
 };
 
-use self::{
-    belief::{Belief, view},
-    bulletin::Bulletin,
-    council::Chair,
-    single::Follower,
-};
+pub(super) use self::belief::Belief;
+use self::{belief::view, bulletin::Bulletin, council::Chair, single::Follower};
 use super::{
     ChainStatus, ChainView, Note, SourceSettings,
     agreement::Rule,
@@ -53,9 +49,13 @@ const KEEP_FINALIZED: usize = 8;
 /// Follows one network for as long as anybody listens to `status`; cancelled by dropping the future, which
 /// leaves nothing behind. What the audit trail should keep goes to `notes`.
 pub async fn follow(settings: SourceSettings, status: watch::Sender<ChainStatus>, notes: mpsc::Sender<Note>) {
-    let keep_finalized = if settings.is_compared() { KEEP_FINALIZED } else { 0 };
-    let connector = RpcConnector { keep_finalized, ..RpcConnector::default() };
+    let connector = if settings.is_compared() { comparing_connector() } else { RpcConnector::default() };
     follow_with(&connector, settings, &status, notes).await;
+}
+
+/// Connects to sources that are compared.
+pub(super) fn comparing_connector() -> RpcConnector {
+    RpcConnector { keep_finalized: KEEP_FINALIZED, ..RpcConnector::default() }
 }
 
 async fn follow_with(
@@ -66,8 +66,9 @@ async fn follow_with(
 ) {
     let (sources, rule) = (settings.sources(), settings.rule());
     let is_compared = settings.is_compared();
+    let known = settings.known.map(|known| known.finalized.number);
     let keys = settings.records.keys();
-    let bulletin = Bulletin::new(&settings.network, rule, &sources, status, notes);
+    let bulletin = Bulletin::new(&settings.network, rule, &sources, known, status, notes);
     let belief = Belief::new(settings.records, settings.known);
     let genesis = settings.genesis;
     let run = async {
@@ -84,7 +85,7 @@ async fn follow_with(
 
 impl SourceSettings {
     /// The names of the sources, in the order in which they are tried.
-    fn sources(&self) -> Vec<String> {
+    pub(super) fn sources(&self) -> Vec<String> {
         self.endpoints.clone()
     }
 
@@ -171,7 +172,10 @@ async fn read_first(connector: &impl Connect, settings: &SourceSettings) -> Resu
 }
 
 /// The newest finalized block of a connection that was just made.
-async fn first_head(source: &mut impl ReleaseSource, keys: &[StorageKey]) -> Result<Head, SourceError> {
+pub(super) async fn first_head(
+    source: &mut impl ReleaseSource,
+    keys: &[StorageKey],
+) -> Result<Head, SourceError> {
     loop {
         if source.next().await? == News::Finalized {
             return source.read_newest(keys).await;

@@ -86,7 +86,7 @@ fn read_holder(file: &File) -> Option<Holder> {
 /// Checks the folder, and creates it when it is not there.
 pub fn create(path: &Path) -> Result<(), HomeError> {
     create_folder(path)?;
-    check(path)
+    check_folder(path)
 }
 
 impl Home {
@@ -154,7 +154,8 @@ pub fn vault_folder(home: &Path, vault: &str) -> PathBuf {
     home.join("vaults").join(vault)
 }
 
-fn check(path: &Path) -> Result<(), HomeError> {
+/// Whether a home that is there is ours alone.
+pub(crate) fn check_folder(path: &Path) -> Result<(), HomeError> {
     let looked = fs::symlink_metadata(path);
     let metadata =
         looked.map_err(|source| HomeError::Io { doing: "look at", path: path.to_owned(), source })?;

@@ -50,7 +50,7 @@ pub(super) fn spawn(
         genesis: network.genesis.or(known.as_ref().map(|record| record.genesis)),
         records,
         agreement: network.agreement,
-        known: known.as_ref().map(known_of),
+        known: known.as_ref().map(Known::of),
     };
     let (notes, mut noted) = mpsc::channel(NOTE_QUEUE);
     let name = network.name.clone();
@@ -77,16 +77,6 @@ pub(super) fn spawn(
         tokio::join!(follow(settings, seen, notes), record, write);
     });
     task.abort_handle()
-}
-
-/// What nobody can take back.
-fn known_of(record: &NetworkRecord) -> Known {
-    Known {
-        genesis: record.genesis,
-        finalized: record.finalized,
-        sequence: record.sequence,
-        stated: record.record.is_some() || record.sequence.is_some(),
-    }
 }
 
 fn line(network: &str, Note { kind, text, finalized }: Note) -> Record {

@@ -13,7 +13,7 @@ use crate::{
 /// Where a release's binary is published: where the chain says, then the configured places.
 ///
 /// A place that the chain may not name is reported and costs nothing, as long as there is another.
-pub(super) fn release_urls(network: &Network, build: &Build) -> Result<Vec<Url>, String> {
+pub(crate) fn release_urls(network: &Network, build: &Build) -> Result<Vec<Url>, String> {
     let mut urls = Vec::new();
     match build.uri.as_ref().map(stated).transpose() {
         Ok(stated) => urls.extend(stated),

@@ -16,7 +16,7 @@ use crate::{
 
 /// What was believed so far.
 #[derive(Debug)]
-pub(super) struct Belief {
+pub(in crate::chain) struct Belief {
     records: Records,
     known: Option<Known>,
     view: Option<ChainView>,
@@ -24,7 +24,7 @@ pub(super) struct Belief {
 
 /// Why something is not believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(in crate::chain) enum Doubt {
     /// It is older than what was believed: nothing is wrong with it except that.
     Lags(String),
     /// It cannot be true, if what was believed before is.
@@ -34,7 +34,7 @@ pub(super) enum Doubt {
 }
 
 impl Doubt {
-    pub(super) fn text(&self) -> &str {
+    pub(in crate::chain) fn text(&self) -> &str {
         match self {
             Self::Lags(text) | Self::Contradicts(text) | Self::Unreadable(text) => text,
         }
@@ -42,12 +42,12 @@ impl Doubt {
 }
 
 impl Belief {
-    pub(super) fn new(records: Records, known: Option<Known>) -> Self {
+    pub(in crate::chain) fn new(records: Records, known: Option<Known>) -> Self {
         Self { records, known, view: None }
     }
 
     /// Takes in what a source read, or says why not.
-    pub(super) fn take(
+    pub(in crate::chain) fn take(
         &mut self,
         source: &str,
         genesis: GenesisHash,

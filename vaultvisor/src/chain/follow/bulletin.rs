@@ -17,6 +17,19 @@ use crate::chain::{ChainStatus, ChainView, EndpointStatus, Note, NoteKind, agree
 /// want to know in a year, and not for each time that a bad line breaks.
 const NOTE_EVERY: Duration = Duration::from_secs(3600);
 
+/// What is told of one source. A node's own words may be in it, of any length and of any characters; it is kept in
+/// every vault's durable state and printed on terminals.
+const MAX_PROBLEM_CHARS: usize = 500;
+
+fn bounded(text: &str) -> String {
+    let escaped = text.chars().flat_map(|c| {
+        let (plain, escaped) =
+            if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
+        plain.into_iter().chain(escaped.into_iter().flatten())
+    });
+    escaped.take(MAX_PROBLEM_CHARS).collect()
+}
+
 /// The newest that is known of a network, and what is wrong with it.
 pub(super) struct Bulletin<'a> {
     network: String,
@@ -39,6 +52,7 @@ impl<'a> Bulletin<'a> {
         network: &str,
         rule: Rule,
         sources: &[String],
+        known: Option<u64>,
         status: &'a watch::Sender<ChainStatus>,
         notes: mpsc::Sender<Note>,
     ) -> Self {
@@ -58,7 +72,7 @@ impl<'a> Bulletin<'a> {
             rule,
             endpoints: sources.iter().map(endpoint).collect(),
             doubt: None,
-            newest: None,
+            newest: known,
             progress: now,
         }
     }
@@ -86,6 +100,7 @@ impl<'a> Bulletin<'a> {
 
     /// What is wrong with a source that goes on; `None` if nothing is.
     pub(super) fn trouble(&mut self, source: usize, problem: Option<String>) {
+        let problem = problem.map(|problem| bounded(&problem));
         let endpoint = &mut self.endpoints[source];
         if endpoint.problem != problem {
             endpoint.problem = problem;
@@ -94,8 +109,8 @@ impl<'a> Bulletin<'a> {
     }
 
     /// What enough sources say is not believed.
-    pub(super) fn doubt(&mut self, doubt: String) {
-        self.doubt = Some(doubt);
+    pub(super) fn doubt(&mut self, doubt: &str) {
+        self.doubt = Some(bounded(doubt));
         self.publish(None);
     }
 
@@ -181,7 +196,7 @@ impl<'a> Bulletin<'a> {
 
     /// How a source is called in messages, with what is wrong with it.
     pub(super) fn of(&self, source: usize, problem: &str) -> String {
-        format!("endpoint {}: {problem}", self.endpoints[source].address)
+        format!("endpoint {}: {}", self.endpoints[source].address, bounded(problem))
     }
 
     fn is_connected(&self) -> bool {

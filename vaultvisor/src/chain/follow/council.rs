@@ -169,7 +169,7 @@ impl Chair<'_> {
                     Doubt::Unreadable(_) => drop(self.bulletin.is_progress(number)),
                     Doubt::Lags(_) => {}
                 }
-                self.bulletin.doubt(text);
+                self.bulletin.doubt(&text);
             }
         }
     }

@@ -37,7 +37,7 @@ pub(super) struct Follower<'a> {
 impl Follower<'_> {
     pub(super) async fn run(mut self, connector: &impl Connect) -> Infallible {
         let Some(count) = NonZeroU32::new(self.sources.len() as u32) else {
-            self.bulletin.doubt("no source is configured for this network".to_owned());
+            self.bulletin.doubt("no source is configured for this network");
             return std::future::pending().await;
         };
         let mut failed: u32 = 0;

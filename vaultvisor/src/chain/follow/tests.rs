@@ -28,6 +28,8 @@ const ELSEWHERE: GenesisHash = GenesisHash([2; 32]);
 enum Step {
     Head(Head),
     Best(Option<u32>),
+    /// An error in a node's own words.
+    Refuse(String),
     /// A head after some time.
     After(Duration, Head),
     Fail,
@@ -110,6 +112,9 @@ impl ReleaseSource for Scripted {
                 sleep(time).await;
                 self.newest = Some(head);
                 Ok(News::Finalized)
+            }
+            Some(Step::Refuse(reason)) => {
+                Err(SourceProblem::Call { doing: "reading the release", reason }.at(&self.endpoint))
             }
             Some(Step::Fail) => Err(SourceProblem::Closed.at(&self.endpoint)),
             None => std::future::pending().await,
@@ -401,6 +406,24 @@ async fn a_liar_is_left_at_once_where_there_is_another_and_noted_once() {
     assert!(texts[0].contains("endpoint b: statement 2 after 3"), "{texts:?}");
     let liar = status.endpoints.iter().find(|endpoint| endpoint.address == "b").expect("there");
     assert!(!liar.connected && liar.problem.as_ref().expect("said").contains("statement 2 after 3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn t13_a_nodes_own_words_are_kept_short_and_without_control_characters() {
+    let words = format!("\u{1b}[2Jno\n{}", "x".repeat(1_000_000));
+    for agreement in [1, 2] {
+        let script = Script::default().connection("a", HOME, [Step::Refuse(words.clone())]);
+        let settings = SourceSettings {
+            agreement: NonZeroUsize::new(agreement).expect("not zero"),
+            ..settings(&["a", "b"], None)
+        };
+        let status = after(Duration::from_millis(1), &script, settings).await;
+        for text in [status.problem, status.endpoints[0].problem.clone()] {
+            let text = text.expect("a problem");
+            assert!(text.chars().count() < 2000 && !text.chars().any(char::is_control), "{text}");
+            assert!(text.contains("[2Jno\\n"), "{text}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
