@@ -49,11 +49,12 @@ readonly cargo_config_mark='# Written by scripts/setup.sh'
 # clang, libclang-dev  bindgen in the node's dependencies
 # protobuf-compiler    the node's network protocols
 # pkg-config, ca-certificates  finding libraries; TLS roots
+# libfaketime          the journeys in which a daemon's wall clock jumps
 # redis-tools          the Redis daemon, a real program in the place of a vault: /usr/bin/redis-check-rdb is the same
 #                      file as redis-server, which decides by its name what it is. The package `redis-server` would
 #                      add no file of interest but start a service.
 # jq, shellcheck       the demo reads the status with the one, scripts/test.sh checks our scripts with the other
-readonly packages=(build-essential ca-certificates clang cmake jq libclang-dev pkg-config protobuf-compiler redis-tools shellcheck)
+readonly packages=(build-essential ca-certificates clang cmake jq libclang-dev libfaketime pkg-config protobuf-compiler redis-tools shellcheck)
 readonly wasm_packages=(cargo-web rust-web-src rustc-web lld)
 
 check_system() {

@@ -171,6 +171,14 @@ pub fn never_two(lives: &[Life]) -> Result<(), String> {
     }
 }
 
+/// The longest time between two of these lives, in seconds: how long no vault ran.
+pub fn longest_downtime_secs(lives: &[Life]) -> f64 {
+    let mut by_start: Vec<_> = lives.iter().collect();
+    by_start.sort_by_key(|life| life.from_ns);
+    let gaps = by_start.windows(2).map(|pair| pair[1].from_ns.saturating_sub(pair[0].to_ns));
+    gaps.max().unwrap_or_default() as f64 / 1e9
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +207,14 @@ mod tests {
         assert!(never_two(&[life(1, 3), life(2, 4)]).is_err());
         assert!(never_two(&[life(1, 9), life(2, 3)]).is_err());
         assert!(never_two(&[life(1, 2), Life { overlapped: true, ..life(3, 4) }]).is_err());
+    }
+
+    #[test]
+    fn the_longest_downtime_is_that_between_two_neighbours() {
+        assert_eq!(longest_downtime_secs(&[life(1, 2)]), 0.0);
+        let lives =
+            [life(9_000_000_000, 10_000_000_000), life(1, 1_000_000_000), life(1_500_000_000, 6_000_000_000)];
+        assert_eq!(longest_downtime_secs(&lives), 3.0);
     }
 
     #[test]

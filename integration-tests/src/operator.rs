@@ -24,6 +24,7 @@ use crate::{
     releases::Release,
     status::{Running, Status, VaultStatus},
     wait,
+    wall_clock::WallClock,
 };
 
 /// The name of the network in the configuration, and in the release server's paths.
@@ -145,6 +146,13 @@ impl Operator {
     /// Starts the daemon.
     pub fn run(&self) -> Child {
         self.run_command(command::vaultvisor_command())
+    }
+
+    /// Starts the daemon with a wall clock of its own.
+    pub fn run_by(&self, clock: &WallClock) -> Child {
+        let mut command = command::vaultvisor_command();
+        clock.give(&mut command);
+        self.run_command(command)
     }
 
     /// Starts the daemon of the operator's own [copy](Self::install) of the programs.

@@ -26,6 +26,8 @@ pub struct VaultStatus {
     pub state: String,
     /// Why it is that.
     pub why: String,
+    /// Since when, on the daemon's wall clock.
+    pub since: Option<String>,
     /// The process.
     pub running: Option<Running>,
     /// What the chain states.

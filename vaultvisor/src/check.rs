@@ -87,17 +87,25 @@ pub async fn check(settings: &Settings, mut tell: impl FnMut(&Finding)) -> bool 
         }
     };
     told(machine::check(settings));
-    let known = match NetworkJournal::new(&settings.home).load() {
-        Ok(known) => known,
-        Err(error) => {
-            told(vec![Finding::of("what was seen of chains", Err(Chained(&error).to_string()))]);
-            BTreeMap::new()
-        }
-    };
-    let mut chains = chains(settings, &known);
     let mut used: Vec<&str> = settings.vaults.values().map(|vault| vault.network.as_str()).collect();
     used.sort_unstable();
     used.dedup();
+    let loaded = NetworkJournal::new(&settings.home).load();
+    let mut known = BTreeMap::new();
+    for name in &used {
+        let record = match &loaded {
+            Ok(records) => records.of(name, settings.networks[*name].genesis),
+            Err(error) => Err(error),
+        };
+        match record {
+            Ok(record) => known.extend(record.map(|record| ((*name).to_owned(), record.clone()))),
+            Err(error) => {
+                let what = format!("what was seen of network {name}");
+                told(vec![Finding::of(what, Err(Chained(error).to_string()))]);
+            }
+        }
+    }
+    let mut chains = chains(settings, &known);
     for name in used {
         let network = &settings.networks[name];
         let source = source(network, known.get(name));

@@ -110,6 +110,12 @@ pub enum RunError {
         /// For each vault.
         reasons: Vec<String>,
     },
+    /// Everything was told to end, and something did not.
+    #[error("not everything has ended: {}", left.join("; "))]
+    LeftBehind {
+        /// For each vault.
+        left: Vec<String>,
+    },
     /// No vault could be started, because others hold their locks or may still run.
     #[error("no vault could be started: {}", reasons.join("; "))]
     AllBlocked {
@@ -222,9 +228,10 @@ async fn supervise(
     let mut begin_again_at: Option<Instant> = None;
     let mut outcome = Ok(());
     let mut goal = Goal::Supervise;
+    let mut left = Vec::new();
     loop {
         if goal != Goal::Supervise && tasks.is_empty() {
-            return outcome;
+            return if left.is_empty() { outcome } else { outcome.and(Err(RunError::LeftBehind { left })) };
         }
         tokio::select! {
             signal = signals.next() => {
@@ -250,7 +257,9 @@ async fn supervise(
                 }
             }
             Some(ended) = tasks.join_next() => match ended {
-                Ok(ended) => {
+                Ok(mut ended) => {
+                    // Of a vault that was removed while others go on, its own report says it.
+                    left.extend(ended.left.take().filter(|_| goal != Goal::Supervise));
                     if fleet.ended(ended) {
                         begin_again_at = Some(Instant::now() + BEGIN_AGAIN);
                     } else {
@@ -267,7 +276,8 @@ async fn supervise(
             error = &mut all_blocked, if !is_settled && goal == Goal::Supervise => {
                 is_settled = true;
                 outcome = Err(error);
-                goal = Goal::Stop;
+                // What is in the way may be a vault of our own that cannot be taken over: it runs on.
+                goal = Goal::Leave;
                 fleet.aim(goal);
             }
         }

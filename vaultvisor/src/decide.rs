@@ -95,7 +95,9 @@ pub fn is_within_switch(before: &State, event: &Event, next: &State) -> bool {
 /// so only later moments count, and a wait that is over without effect makes nobody spin.
 pub fn wake_at(state: &State, decided_at: Moment) -> Option<Moment> {
     if state.shutting_down {
-        return None;
+        let waits = !state.is_stopped();
+        let until = state.shutdown_wait.filter(|_| waits).map(|wait| wait.until);
+        return until.filter(|moment| *moment > decided_at);
     }
     let process = match &state.process {
         Phase::Starting { wait, .. } | Phase::Blocked { wait, .. } => Some(wait.until),
@@ -157,13 +159,14 @@ impl Deciding<'_> {
             Event::StartFailed { build, reason, data } => self.start_failed(build, reason, *data),
             Event::WorkFailed { build, reason, data } => self.work_failed(build, reason, *data),
             Event::NotPrepared { build, reason } => self.not_prepared(build, reason),
-            Event::NotProvablyGone { build, lock_is_held, reason, data } => {
+            Event::NotProvablyGone { build, lock_is_held, processes, reason, data } => {
                 self.data_left(*data);
-                self.blocked(Some(build.clone()), *lock_is_held, reason);
+                self.blocked(Some(build.clone()), *lock_is_held, processes, reason);
             }
             Event::Died { pid, ending } => self.died(*pid, *ending),
             Event::Ended { pid } => self.ended(*pid),
-            Event::NotEnded { pid, what } => self.not_ended(*pid, what),
+            Event::NotEnded { pid, left, what } => self.not_ended(*pid, left, what),
+            Event::Cleared { left } => self.cleared(left.as_deref()),
             Event::Health { pid, ok, detail } => self.health(*pid, *ok, detail),
             Event::Operator(command) => self.operator(command),
             Event::Tick => {}
@@ -225,12 +228,28 @@ impl Deciding<'_> {
     }
 
     fn problem(&mut self, concern: Concern, severity: Severity, text: String) {
-        let problem = Problem { concern, text };
-        if !self.state.problems.contains(&problem) {
-            self.no_problem(concern);
-            self.report(severity, problem.text.clone());
-            self.state.problems.push(problem);
+        self.problem_with(concern, severity, &[], text);
+    }
+
+    /// A problem with these processes; answers whether it is news. What is told of one and the same process changes
+    /// with its state from one look to the next, and nobody wants to be woken by that.
+    fn problem_with(
+        &mut self,
+        concern: Concern,
+        severity: Severity,
+        processes: &[u32],
+        text: String,
+    ) -> bool {
+        let problem = Problem { concern, text, processes: processes.to_owned() };
+        let known = self.state.problems.iter_mut().find(|known| known.is_about_the_same_as(&problem));
+        if let Some(known) = known {
+            *known = problem;
+            return false;
         }
+        self.no_problem(concern);
+        self.report(severity, problem.text.clone());
+        self.state.problems.push(problem);
+        true
     }
 
     fn no_problem(&mut self, concern: Concern) {

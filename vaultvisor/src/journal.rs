@@ -8,7 +8,6 @@ mod schema_1;
 mod schema_2;
 
 use std::{
-    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
@@ -210,6 +209,57 @@ impl NetworkRecord {
     }
 }
 
+/// What was read of all networks that were ever seen from this home.
+#[derive(Debug, Default)]
+pub struct NetworkRecords {
+    /// The newest last.
+    records: Vec<NetworkRecord>,
+    /// What could not be read, with the chain that its file is named after.
+    unreadable: Vec<(Option<GenesisHash>, ReadError)>,
+}
+
+impl NetworkRecords {
+    /// The newest record of a network, whose chain may be known from elsewhere. An error if a file cannot be read that
+    /// is, or could be, its own: its pin would be lost.
+    pub fn of(
+        &self,
+        network: &str,
+        genesis: Option<GenesisHash>,
+    ) -> Result<Option<&NetworkRecord>, &ReadError> {
+        match self.unreadable_of(network, genesis) {
+            Some(index) => Err(&self.unreadable[index].1),
+            None => Ok(self.newest_of(network)),
+        }
+    }
+
+    /// All records of a network, with the same error.
+    pub fn into_all_of(
+        mut self,
+        network: &str,
+        genesis: Option<GenesisHash>,
+    ) -> Result<Vec<NetworkRecord>, ReadError> {
+        if let Some(index) = self.unreadable_of(network, genesis) {
+            return Err(self.unreadable.swap_remove(index).1);
+        }
+        self.records.retain(|record| record.network == network);
+        Ok(self.records)
+    }
+
+    fn newest_of(&self, network: &str) -> Option<&NetworkRecord> {
+        self.records.iter().rfind(|record| record.network == network)
+    }
+
+    fn unreadable_of(&self, network: &str, genesis: Option<GenesisHash>) -> Option<usize> {
+        let record = self.newest_of(network);
+        let genesis = genesis.or(record.map(|record| record.genesis));
+        self.unreadable.iter().position(|(file, _)| match file {
+            // Nobody knows whose it is.
+            None => record.is_none(),
+            Some(file) => genesis.is_none_or(|genesis| genesis == *file),
+        })
+    }
+}
+
 /// The records of all networks that were ever seen from this home.
 #[derive(Debug, Clone)]
 pub struct NetworkJournal {
@@ -222,33 +272,38 @@ impl NetworkJournal {
         Self { folder: home.join("networks") }
     }
 
-    /// The newest record of each network, by its name.
-    pub fn load(&self) -> Result<BTreeMap<String, NetworkRecord>, ReadError> {
-        let mut records = self.load_all()?;
-        // A network that was given another genesis in the configuration has more than one.
-        records.sort_by_key(|record| record.seen_unix_secs);
-        Ok(records.into_iter().map(|record| (record.network.clone(), record)).collect())
-    }
-
-    /// All records.
-    pub fn load_all(&self) -> Result<Vec<NetworkRecord>, ReadError> {
+    /// All records. Only a folder that cannot be read fails as a whole; a file is a matter of its own network.
+    pub fn load(&self) -> Result<NetworkRecords, ReadError> {
         let unreadable = |source| ReadError::Read { path: self.folder.clone(), source };
+        let mut found = NetworkRecords::default();
         let entries = match std::fs::read_dir(&self.folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
             Err(error) => return Err(unreadable(error)),
         };
-        let mut records = Vec::new();
         for entry in entries {
             let path = entry.map_err(unreadable)?.path();
             // Temporary files of a write that a crash cut short begin with a dot.
             let is_record = path.extension().is_some_and(|end| end == "json")
                 && !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-            if is_record && let Some(text) = read_file(&path)? {
-                records.push(parse(&path, &text, NETWORK_SCHEMA, Ok)?);
+            if !is_record {
+                continue;
+            }
+            let read = read_file(&path).and_then(|text| {
+                text.map(|text| parse::<NetworkRecord>(&path, &text, NETWORK_SCHEMA, Ok)).transpose()
+            });
+            match read {
+                Ok(Some(record)) => found.records.push(record),
+                Ok(None) => {}
+                Err(error) => {
+                    let genesis = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+                    found.unreadable.push((genesis, error));
+                }
             }
         }
-        Ok(records)
+        // A network that was given another genesis in the configuration has more than one.
+        found.records.sort_by_key(|record| record.seen_unix_secs);
+        Ok(found)
     }
 
     /// Makes a record durable, under its chain's genesis hash.

@@ -5,7 +5,6 @@
 //! connected, is `null` then.
 
 use std::{
-    collections::BTreeMap,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -19,7 +18,7 @@ use crate::{
     daemon::home::{Home, vault_folder},
     decide::state::{Moment, Name, State, Wait},
     error_chain::Chained,
-    journal::{NetworkJournal, NetworkRecord, Recorded, VaultJournal},
+    journal::{NetworkJournal, NetworkRecord, NetworkRecords, Recorded, VaultJournal},
     release::{Checksum, GenesisHash, Version},
 };
 
@@ -237,14 +236,20 @@ impl Status {
     /// Reads the durable state of a home. What cannot be read of it is told in its place.
     pub fn read(settings: &Settings) -> Self {
         let holder = Home::holder(&settings.home);
-        let (networks, problem) = match NetworkJournal::new(&settings.home).load() {
+        let loaded = NetworkJournal::new(&settings.home).load();
+        let (networks, mut problem) = match loaded {
             Ok(networks) => (networks, None),
-            Err(error) => (BTreeMap::new(), Some(Chained(&error).to_string())),
+            Err(error) => (NetworkRecords::default(), Some(Chained(&error).to_string())),
         };
         let connected = holder.is_none().then_some(false);
         let vaults = settings.vaults.values().map(|vault| {
             let journal = VaultJournal::new(&vault_folder(&settings.home, &vault.name));
-            let chain = networks.get(&vault.network).map(|record| ChainSeen::of_record(record, connected));
+            let genesis = settings.networks.get(&vault.network).and_then(|network| network.genesis);
+            let record = networks.of(&vault.network, genesis).unwrap_or_else(|error| {
+                problem.get_or_insert_with(|| Chained(error).to_string());
+                None
+            });
+            let chain = record.map(|record| ChainSeen::of_record(record, connected));
             match journal.load() {
                 Ok(recorded) => {
                     let recorded = recorded.unwrap_or_default();
@@ -253,12 +258,13 @@ impl Status {
                 Err(error) => VaultStatus::unusable(vault, chain, &Chained(&error).to_string()),
             }
         });
+        let vaults = vaults.collect();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: holder.map(|holder| holder.pid),
             started_at: holder.map(|holder| Time(holder.started_unix_secs)),
             problem,
-            vaults: vaults.collect(),
+            vaults,
         }
     }
 }

@@ -6,7 +6,7 @@ mod simulator;
 use vaultvisor::decide::states::{BEGINNINGS, TRANSITIONS};
 
 /// Enough to go through every state, and few enough for every change's checks.
-const STEPS: u64 = 60_000;
+const STEPS: u64 = 300_000;
 
 #[test]
 fn every_promise_holds_through_simulated_lives() {
@@ -26,6 +26,7 @@ fn every_promise_holds_through_simulated_lives() {
         ("excused exits", seen.excused),
         ("blocked starts", seen.blocked),
         ("slow stops", seen.stuck),
+        ("ends that left something", seen.left),
         ("commands", seen.commands),
         ("releases made ready", seen.staged),
         ("migrations of data", seen.migrated),

@@ -11,6 +11,9 @@ use integration_tests::{
 };
 use serde_json::json;
 
+/// No wait is part of the way back, only an end and a start, of milliseconds each; the rest is for a loaded machine.
+const DOWNTIME_SECS: f64 = 10.0;
+
 #[tokio::test]
 async fn t06_a_release_that_exits_late_in_its_probation_is_rejected_and_the_old_one_comes_back() {
     let journey = Journey::begin().await;
@@ -42,6 +45,7 @@ async fn t06_a_release_that_exits_late_in_its_probation_is_rejected_and_the_old_
     assert_eq!((vault.rejected[0].checksum.as_str(), vault.rejected[0].attempts), (bad.checksum.as_str(), 1));
     let lives = operator.lives_where("three lives", |lives| lives.len() == 3).await;
     assert_eq!(ledger::never_two(&lives), Ok(()));
+    assert!(ledger::longest_downtime_secs(&lives) < DOWNTIME_SECS, "{lives:#?}");
     let pids: Vec<_> = lives.iter().map(|life| life.pid).collect();
     let failed = on_probation.running.expect("that is what was waited for");
     assert_eq!(pids, [before.pid, failed.pid, after.pid]);
@@ -84,6 +88,7 @@ async fn does_not_start(spoil: impl FnOnce(&mut [u8])) {
     assert_eq!(vault.rejected[0].checksum, bad.checksum);
     let lives = operator.lives_where("two lives", |lives| lives.len() == 2).await;
     assert_eq!(ledger::never_two(&lives), Ok(()));
+    assert!(ledger::longest_downtime_secs(&lives) < DOWNTIME_SECS, "{lives:#?}");
     assert_eq!(lives.iter().map(|life| life.pid).collect::<Vec<_>>(), [before.pid, after.pid]);
 }
 
@@ -107,6 +112,43 @@ async fn t06_a_release_is_kept_only_once_its_health_url_answers() {
 
     assert_eq!(unhealthy.running.map(|running| running.pid), Some(after.pid), "it was not disturbed");
     assert_eq!(operator.lives().len(), 1);
+}
+
+#[tokio::test]
+async fn t06_a_release_that_lives_and_never_answers_its_health_url_gives_way_to_the_old_one() {
+    let journey = Journey::begin().await;
+    let (operator, server) = (&journey.operator, &journey.server);
+    let health_url = format!("http://{}/health/vault-now", server.address());
+    operator.configure(|config| {
+        config["vaults"][VAULT]["probation"] =
+            json!({ "secs": 1, "health_url": health_url, "health_secs": 10 });
+    });
+    server.offer_file("health", "now", b"fine");
+    let good = journey.release("1.0.0").await;
+    let _daemon = operator.run();
+    let before = operator.running(&good).await;
+
+    // The connection is taken, and nothing is ever said on it.
+    server.stall(Some("health"));
+    let bad = journey.release("2.0.0").await;
+    let vault = operator.vault_where("the rejection", |vault| !vault.rejected.is_empty()).await;
+    let after = operator.running(&good).await;
+
+    let rejected = &vault.rejected[0];
+    assert_eq!((rejected.checksum.as_str(), rejected.attempts), (bad.checksum.as_str(), 1));
+    assert!(rejected.reason.contains("never answered its health URL"), "{}", rejected.reason);
+    assert!(rejected.reason.contains("does not answer for 4 s"), "{}", rejected.reason);
+    assert_eq!(vault.target.map(|target| target.checksum), Some(bad.checksum), "the chain still says so");
+    let lives = operator.lives_where("three lives", |lives| lives.len() == 3).await;
+    assert_eq!(ledger::never_two(&lives), Ok(()));
+    assert!(ledger::longest_downtime_secs(&lives) < DOWNTIME_SECS, "{lives:#?}");
+    let of_life = |life: &ledger::Life| (life.pid, life.release.clone());
+    assert_eq!(of_life(&lives[0]), (before.pid, Some("1.0.0".to_owned())));
+    assert_eq!(of_life(&lives[2]), (after.pid, Some("1.0.0".to_owned())));
+    // It was given its one second and the ten for the answer, and was asked to end, not killed.
+    let tried = lives[1].to_ns - lives[1].from_ns;
+    assert!(tried >= 11_000_000_000, "{tried} ns");
+    assert_eq!((lives[1].signals.as_slice(), lives[1].ended), (&["SIGINT".to_owned()][..], true));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::{
     journal::VaultJournal,
     process::{
         adopt::{self, Observed},
-        unmanaged::find_unmanaged,
+        unmanaged::in_the_way,
     },
     release::GenesisHash,
 };
@@ -30,8 +30,8 @@ pub async fn check(settings: &Settings, vault: &Vault, genesis: Option<GenesisHa
         Observed::Runs(running) => Ok(format!("runs with pid {}", running.vault.pid)),
         Observed::NotProvable { reason, .. } => Err(reason),
         Observed::Nothing | Observed::Gone { .. } => {
-            let (args, marker) = (vault.args.clone(), place.marker.clone());
-            match tokio::task::spawn_blocking(move || find_unmanaged(&args, &marker)).await {
+            let args = vault.args.clone();
+            match tokio::task::spawn_blocking(move || in_the_way(&place, &args)).await {
                 Ok(Ok(None)) => {
                     Ok("does not run; nobody holds its lock, and no other vault of it was found".into())
                 }

@@ -25,7 +25,9 @@ pub async fn run(global: &Global) -> Result<(), Failure> {
             RunError::Home(HomeError::InUse { .. }) | RunError::AllBlocked { locks_are_held: true, .. } => {
                 Exit::LockHeld
             }
-            RunError::AllBlocked { locks_are_held: false, .. } => Exit::NotProvablyGone,
+            RunError::AllBlocked { locks_are_held: false, .. } | RunError::LeftBehind { .. } => {
+                Exit::NotProvablyGone
+            }
             RunError::Home(HomeError::Unsafe { .. }) | RunError::LockFolder(_) => Exit::Usage,
             _ => Exit::Failed,
         };

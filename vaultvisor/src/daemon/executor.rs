@@ -29,8 +29,9 @@ use crate::{
     process::{
         adopt,
         handle::{RunningVault, Stopper, VaultEvent},
+        id::Processes,
         monotonic_ns,
-        protocol::{ExitStatus, Place, Spec},
+        protocol::{ExitStatus, PROTOCOL, Place, Spec},
     },
     release::{Checksum, GenesisHash, Version},
 };
@@ -98,6 +99,16 @@ impl Executor {
                 if let Some(current) = self.current() {
                     current.stopper.stop();
                 }
+            }
+            Action::StopOwn => {
+                let place = self.place();
+                self.answer(async move {
+                    let left = match place {
+                        Some(place) => adopt::stop_own(&place).await,
+                        None => None,
+                    };
+                    Event::Cleared { left: left.map(|left| left.what) }
+                });
             }
             Action::Prune { keep } => self.prune(keep),
             Action::PruneSnapshots { keep } => self.prune_snapshots(keep),
@@ -176,6 +187,7 @@ impl Executor {
             shared: self.shared.clone(),
             snapshots: Snapshots::new(&place.folder),
             spec: Spec {
+                protocol: PROTOCOL,
                 // Unique in this boot, and the keeper's records are scoped to the boot.
                 run_id: format!("{}-{}", std::process::id(), monotonic_ns()),
                 version: build.version.to_string(),
@@ -279,7 +291,9 @@ fn watch_over(
                     died_at = Some(at_ns);
                     (Event::Died { pid, ending: ending(status) }, false)
                 }
-                VaultEvent::NotEnded { what } => (Event::NotEnded { pid, what }, false),
+                VaultEvent::NotEnded(Processes { pids: left, what }) => {
+                    (Event::NotEnded { pid, left, what }, false)
+                }
                 VaultEvent::Ended { .. } => (Event::Ended { pid }, true),
             };
             // The end is told before a switch that waits for it goes on, so that no answer of the switch

@@ -76,6 +76,8 @@ pub(super) type Tasks = JoinSet<Ended>;
 pub(super) struct Ended {
     name: String,
     panicked: bool,
+    /// What was to be stopped and did not end.
+    pub(super) left: Option<String>,
 }
 
 /// One network that is followed.
@@ -238,11 +240,16 @@ impl Fleet {
             None => (Arc::new(watch::Sender::new(ChainStatus::default())), None),
         };
         let journal = NetworkJournal::new(&self.shared.home);
-        let known = match journal.load() {
-            Ok(mut records) => records.remove(&network.name).or(known),
+        let loaded = journal.load();
+        let record = match &loaded {
+            Ok(records) => records.of(&network.name, network.genesis),
+            Err(error) => Err(error),
+        };
+        let known = match record {
+            Ok(record) => record.cloned().or(known),
             Err(error) => {
                 // Its pin is not known, so nothing that a node says of it may be believed.
-                let problem = format!("{}: the network is not followed", Chained(&error));
+                let problem = format!("{}: the network is not followed", Chained(error));
                 tracing::error!(network = network.name, "{problem}");
                 status.send_modify(|status| {
                     status.connected = false;
@@ -317,8 +324,10 @@ impl Fleet {
         };
         let task = VaultTask::new(self.shared.clone(), journal, recorded, snapshots, genesis, channels);
         tasks.spawn(async move {
-            let panicked = AssertUnwindSafe(task.run()).catch_unwind().await.is_err();
-            Ended { name, panicked }
+            let ended = AssertUnwindSafe(task.run()).catch_unwind().await;
+            let panicked = ended.is_err();
+            let left = ended.ok().flatten().map(|left| format!("vault {name}: {left}"));
+            Ended { name, panicked, left }
         });
         Member::Supervised(Supervised { configured, orders, live, progress, goal })
     }

@@ -85,7 +85,7 @@ pub async fn forget_chain(settings: &Settings, network: &str) -> Result<Forgotte
     let home = Home::open(&settings.home).await.map_err(ForgetError::Home)?;
     let networks = NetworkJournal::new(&settings.home);
     let records: Vec<NetworkRecord> =
-        networks.load_all()?.into_iter().filter(|record| record.network == network).collect();
+        networks.load()?.into_all_of(network, settings.networks[network].genesis)?;
     let mut vaults = Vec::new();
     for vault in settings.vaults.values().filter(|vault| vault.network == network) {
         let journal = VaultJournal::new(&vault_folder(&settings.home, &vault.name));

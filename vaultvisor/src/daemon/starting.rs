@@ -24,7 +24,7 @@ use crate::{
         adopt,
         handle::{Locked, Prepared, RunningVault, StartError, Task},
         protocol::{self, Spec},
-        unmanaged::find_unmanaged,
+        unmanaged::in_the_way,
     },
 };
 
@@ -226,20 +226,27 @@ impl Starting {
             return Ok((started, *running));
         }
         let reason = Chained(&error).to_string();
-        Err(Box::new(Event::NotProvablyGone { build: self.launch.build, lock_is_held, reason, data }))
+        let processes = match error {
+            StartError::NotGone(left) => left.pids,
+            StartError::Busy { .. } | StartError::Failed(_) | StartError::MigrationFailed(_) => Vec::new(),
+        };
+        let build = self.launch.build;
+        Err(Box::new(Event::NotProvablyGone { build, lock_is_held, processes, reason, data }))
     }
 
     /// Before a start where none of ours runs: a vault that somebody started by hand has no lock of ours.
     async fn look_for_unmanaged(&self) -> Result<(), Box<Event>> {
-        let (args, marker) = (self.spec.args.clone(), self.spec.place.marker.clone());
-        let found = tokio::task::spawn_blocking(move || find_unmanaged(&args, &marker)).await;
-        let reason = match found {
+        let (args, place) = (self.spec.args.clone(), self.spec.place.clone());
+        let found = tokio::task::spawn_blocking(move || in_the_way(&place, &args)).await;
+        let (processes, reason) = match found {
             Ok(Ok(None)) => return Ok(()),
-            Ok(Ok(Some(unmanaged))) => unmanaged.why,
-            Ok(Err(error)) => format!("cannot look for vaults that somebody else started: {error}"),
+            Ok(Ok(Some(unmanaged))) => (vec![unmanaged.pid], unmanaged.why),
+            Ok(Err(error)) => {
+                (Vec::new(), format!("cannot look for vaults that somebody else started: {error}"))
+            }
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         let (build, data) = (self.launch.build.clone(), DataLeft::Untouched);
-        Err(Box::new(Event::NotProvablyGone { build, lock_is_held: false, reason, data }))
+        Err(Box::new(Event::NotProvablyGone { build, lock_is_held: false, processes, reason, data }))
     }
 }

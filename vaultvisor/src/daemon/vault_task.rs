@@ -113,8 +113,8 @@ impl VaultTask {
         }
     }
 
-    /// Runs until the vault was stopped on purpose, or is left running.
-    pub(super) async fn run(mut self) {
+    /// Runs until the vault was stopped on purpose, or is left running. Answers what was to be stopped and did not end.
+    pub(super) async fn run(mut self) -> Option<String> {
         let stored = self.shared.store.checksums().unwrap_or_else(|error| {
             tracing::error!(vault = self.name, "{}", Chained(&error));
             Vec::new()
@@ -126,7 +126,7 @@ impl VaultTask {
             self.executor.attach(running);
         }
         let mut leaving = false;
-        while !is_done(&self.recorded.state, leaving) {
+        while !self.is_done(leaving) {
             let wake_at = decide::wake_at(&self.recorded.state, self.decided_at);
             tokio::select! {
                 // What has been done comes before what might be done next.
@@ -155,6 +155,32 @@ impl VaultTask {
             }
         }
         self.channels.progress.send_replace(Progress::Stopped);
+        self.recorded.state.left_behind().map(str::to_owned)
+    }
+
+    /// Whether the task may end: the vault was stopped on purpose, or is to be left and nothing is half done. A start
+    /// or a switch under way is finished first, so that a vaultvisor which leaves a vault running does leave one
+    /// running; but not one that waits for room on the disk, of which nothing is begun, nor the end of a process that
+    /// the kernel holds, for which its keeper waits.
+    fn is_done(&self, leaving: bool) -> bool {
+        let is_switch = |action: &Action| matches!(action, Action::Switch { .. });
+        let state = &self.recorded.state;
+        match state.process {
+            Phase::Stopped { .. } => true,
+            Phase::Clearing { .. } | Phase::Stopping { .. } => false,
+            Phase::Launching { .. }
+            | Phase::Switching { .. }
+            | Phase::Ending { .. }
+            | Phase::RollingBack { .. } => {
+                let waits_for_disk = self.waiting_actions.iter().any(is_switch);
+                leaving && !state.shutting_down && (waits_for_disk || state.stuck().is_some())
+            }
+            Phase::Waiting
+            | Phase::Starting { .. }
+            | Phase::Running { .. }
+            | Phase::Blocked { .. }
+            | Phase::Barred { .. } => leaving,
+        }
     }
 
     async fn chain(&mut self, status: ChainStatus) {
@@ -339,6 +365,7 @@ fn policy(configured: &Configured) -> Policy {
         probation: vault.probation.length,
         health: vault.probation.health_url.is_some(),
         health_extension: vault.probation.health_extension,
+        grace: vault.stop.grace,
         rejection_retries: vault.retries.clone(),
         startup_chain_wait: configured.startup_chain_wait,
         keep_releases: vault.keep_releases as usize,
@@ -367,30 +394,11 @@ fn take_answer(actions: &mut Vec<Action>) -> Answer {
         .unwrap_or_else(|| Answer { accepted: false, text: "nothing was decided about it".to_owned() })
 }
 
-/// Whether the task may end: the vault was stopped on purpose, or is to be left and nothing is half done. A start
-/// or a switch under way is finished first, so that a vaultvisor which leaves a vault running does leave one
-/// running.
-fn is_done(state: &State, leaving: bool) -> bool {
-    match state.process {
-        Phase::Stopped => true,
-        Phase::Launching { .. }
-        | Phase::Switching { .. }
-        | Phase::Ending { .. }
-        | Phase::RollingBack { .. }
-        | Phase::Stopping { .. } => false,
-        Phase::Waiting
-        | Phase::Starting { .. }
-        | Phase::Running { .. }
-        | Phase::Blocked { .. }
-        | Phase::Barred { .. } => leaving,
-    }
-}
-
 /// A vault that ever ran, or that waits for something else than a lock, keeps its daemon alive.
 fn progress(state: &State, before: &Progress) -> Progress {
     match (&state.process, state.blocked()) {
         (Phase::Waiting | Phase::Launching { .. }, _) => before.clone(),
-        (Phase::Stopped, _) => Progress::Stopped,
+        (Phase::Stopped { .. }, _) => Progress::Stopped,
         (_, Some((lock_is_held, reason))) if *before != Progress::Alive => {
             Progress::Blocked { lock_is_held, reason: reason.to_owned() }
         }

@@ -30,6 +30,9 @@ pub enum Action {
     /// Stop the running process for good, and give up a start or switch that has not executed anything yet.
     /// Answered by `Died` and `Ended`, or by what the start or switch answers.
     Stop,
+    /// Stop what is there of a vault that is not known to run, if anything is and is provably its own, for good. Answered
+    /// by `Cleared`.
+    StopOwn,
     /// Remove what this vault does not need from the store. Not answered; repeated at the next chance. Must
     /// wait until the state is durable: after a crash the older state must not want what is gone.
     Prune {

@@ -24,7 +24,7 @@ impl Deciding<'_> {
         let Gone { process, on_probation, attempt, ending, counts } = gone;
         let build = &process.build;
         if self.state.shutting_down {
-            self.state.process = Phase::Stopped;
+            self.state.process = Phase::Stopped { left: None };
         } else if counts {
             let when = if on_probation { " on probation" } else { "" };
             self.failed(
@@ -48,8 +48,8 @@ impl Deciding<'_> {
     /// Starts a build again after its backoff.
     pub(super) fn start_later(&mut self, build: &Build, attempt: u32, what: String) {
         if self.state.shutting_down {
-            self.state.process = Phase::Stopped;
-            return;
+            // A start that was given up has proved nothing about what was there before it.
+            return self.clear(what);
         }
         let attempt = attempt.saturating_add(1);
         let length = self.policy.backoff(CRASH_BACKOFF_FIRST, CRASH_BACKOFF_MOST, attempt);

@@ -183,7 +183,9 @@ pub enum Event {
         build: Build,
         /// Whether another vaultvisor or vault holds the lock; else something was left behind.
         lock_is_held: bool,
-        /// Who holds the lock, or what could not be proved.
+        /// Which processes are in the way, where that is known.
+        processes: Vec<u32>,
+        /// Who holds the lock, or what could not be proved. What it says of processes may differ at the next try.
         reason: String,
         /// What is left of the data.
         data: DataLeft,
@@ -204,8 +206,15 @@ pub enum Event {
     NotEnded {
         /// The process.
         pid: u32,
-        /// What is left of it, by pid and state.
+        /// The processes that are left, where they can be seen.
+        left: Vec<u32>,
+        /// They, by pid and state.
         what: String,
+    },
+    /// What was in the way of a blocked vault, and was this vault's own, has ended, or does not.
+    Cleared {
+        /// What does not end; `None` when nothing of this vault's own is left.
+        left: Option<String>,
     },
     /// The health URL was asked.
     Health {

@@ -106,8 +106,12 @@ impl State {
             }
             (Phase::Ending { .. }, _) => Name::Starting,
             (Phase::RollingBack { .. }, _) => Name::RollingBack,
-            (Phase::Stopping { .. } | Phase::Stopped, _) => Name::Stopped,
-            (Phase::Blocked { .. } | Phase::Barred { .. }, _) => Name::Blocked,
+            (Phase::Stopping { .. } | Phase::Clearing { .. } | Phase::Stopped { left: None }, _) => {
+                Name::Stopped
+            }
+            (Phase::Blocked { .. } | Phase::Barred { .. } | Phase::Stopped { left: Some(_) }, _) => {
+                Name::Blocked
+            }
         }
     }
 
@@ -181,8 +185,10 @@ impl State {
             Phase::Stopping { process, .. } => {
                 format!("stopping {}, pid {}", process.build.version, process.pid)
             }
-            Phase::Stopped => "vaultvisor was told to end".to_owned(),
             Phase::Barred { reason, .. } => reason.clone(),
+            Phase::Clearing { reason } => format!("stopping what is in the way, if it is its own: {reason}"),
+            Phase::Stopped { left: None } => "vaultvisor was told to end".to_owned(),
+            Phase::Stopped { left: Some(left) } => format!("vaultvisor was told to end and left: {left}"),
             Phase::Blocked { reason, build: None, .. } => {
                 format!("{reason}; tried again as soon as there is a release to start")
             }

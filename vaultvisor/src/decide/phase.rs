@@ -174,8 +174,18 @@ pub enum Phase {
         /// The whole of it with the ways out, for people.
         reason: String,
     },
+    /// Vaultvisor ends, and it is not proved that nothing runs: if something does and is this vault's own, it is being
+    /// stopped.
+    Clearing {
+        /// Who holds the lock, what could not be proved, or what was given up.
+        reason: String,
+    },
     /// Stopped on purpose.
-    Stopped,
+    Stopped {
+        /// What did not end in its time, if anything, and was left to its keeper.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<String>,
+    },
     /// It cannot be proved that nothing of the old vault runs, so nothing is started.
     Blocked {
         /// Whether another vaultvisor or vault holds the lock; else something was left behind.

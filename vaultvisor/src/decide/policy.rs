@@ -15,6 +15,8 @@ pub struct Policy {
     pub health_extension: Duration,
     /// The waits before a rejected release is tried again; the last one is used again and again (rule 5).
     pub rejection_retries: Vec<Duration>,
+    /// How long the vault may take to end when it is asked to (rule 10).
+    pub grace: Duration,
     /// How long a start of vaultvisor waits for the chain (rule 7).
     pub startup_chain_wait: Duration,
     /// How many releases that proved themselves are kept behind the last known good one.
@@ -42,6 +44,7 @@ impl Default for Policy {
             health: false,
             health_extension: HEALTH_EXTENSION_LEAST,
             rejection_retries: REJECTION_RETRIES.to_vec(),
+            grace: Duration::from_secs(60),
             startup_chain_wait: STARTUP_CHAIN_WAIT,
             keep_releases: 0,
             target: MAIN_TARGET.to_owned(),
@@ -101,6 +104,11 @@ pub const CRASH_LOOP: u32 = 5;
 pub const FETCH_BACKOFF_FIRST: Duration = Duration::from_secs(2);
 /// The longest wait between two tries of a download.
 pub const FETCH_BACKOFF_MOST: Duration = Duration::from_secs(5 * 60);
+
+/// Rule 10: how much longer than its grace a vault is waited for when vaultvisor ends: 2 s for what it left behind, 10 s
+/// after which what is left of it is told, and the half minute of a start that was under way. What is there after that
+/// the kernel holds; its keeper goes on waiting, and nobody needs vaultvisor for that.
+pub const SHUTDOWN_OVERHEAD: Duration = Duration::from_secs(45);
 
 /// The lock of a vault that someone else runs is tried again this often.
 pub const BLOCKED_RETRY: Duration = Duration::from_secs(10);

@@ -20,11 +20,16 @@ impl Deciding<'_> {
     pub(super) fn recovered(&mut self, stored: &[Checksum], boot: &BootId, observed: &Observed) {
         let before = std::mem::take(&mut self.state.process);
         let was_ending = std::mem::take(&mut self.state.shutting_down);
+        self.state.shutdown_wait = None;
         let old_boot = self.state.boot.replace(boot.clone());
         let same_boot = old_boot.as_ref() == Some(boot);
         self.recover_waits(same_boot);
         self.recover_files(stored);
         self.state.problems.retain(|problem| problem.concern != Concern::Chain);
+        if matches!(before, Phase::Stopped { .. }) {
+            // What did not end then is looked for anew.
+            self.no_problem(Concern::Process);
+        }
         self.state.chain_heard = false;
         self.state.startup_wait = None;
         match observed.clone() {
@@ -35,7 +40,7 @@ impl Deciding<'_> {
             }
             Observed::NotProvable { lock_is_held, reason } => {
                 let build = self.to_start(None);
-                self.blocked(build, lock_is_held, &reason);
+                self.blocked(build, lock_is_held, &[], &reason);
             }
             Observed::Ended { build, pid, ending, told_to_end } if same_boot => {
                 self.ended_meanwhile(before, Some(Exit { build, pid, ending, told_to_end }));

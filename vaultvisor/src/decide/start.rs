@@ -106,13 +106,18 @@ impl Deciding<'_> {
     }
 
     /// Where *never two* and *always one* conflict, never two wins.
-    pub(super) fn blocked(&mut self, build: Option<Build>, lock_is_held: bool, reason: &str) {
+    pub(super) fn blocked(
+        &mut self,
+        build: Option<Build>,
+        lock_is_held: bool,
+        processes: &[u32],
+        reason: &str,
+    ) {
         let wait = Wait::start(self.now.moment, BLOCKED_RETRY);
         let text = format!("nothing is started: {reason}");
-        if !self.state.problems.iter().any(|problem| problem.text == text) {
-            self.note(Kind::Blocked, None, build.as_ref(), text.clone());
+        if self.problem_with(Concern::Process, Severity::Error, processes, text.clone()) {
+            self.note(Kind::Blocked, None, build.as_ref(), text);
         }
-        self.problem(Concern::Process, Severity::Error, text);
         self.state.process = Phase::Blocked { lock_is_held, reason: reason.to_owned(), wait, build };
     }
 
@@ -134,12 +139,20 @@ impl Deciding<'_> {
                     // What is not to blame for the wait need not wait.
                     Some(other) if other.checksum != before.checksum => self.launch(other, 0),
                     Some(build) if is_over => self.launch(build, attempt),
+                    // What was to be started may be started no more: that is what it waits for now.
+                    None if is_over => {
+                        if let Some(snapshot) = self.failed_data() {
+                            self.bar(&snapshot);
+                        }
+                    }
                     _ => {}
                 }
             }
             Phase::Blocked { build, wait, .. } if wait.is_over(now) => {
-                if let Some(build) = self.to_start(build.clone().as_ref()) {
-                    self.launch(build, 0);
+                match (self.to_start(build.clone().as_ref()), self.failed_data()) {
+                    (Some(build), _) => self.launch(build, 0),
+                    (None, Some(snapshot)) => self.bar(&snapshot),
+                    (None, None) => {}
                 }
             }
             Phase::Running { process, .. } => {

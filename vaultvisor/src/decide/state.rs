@@ -166,6 +166,18 @@ pub struct Problem {
     pub concern: Concern,
     /// What happened, what was expected, what to do.
     pub text: String,
+    /// The processes that it is a matter of, where it is one of processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<u32>,
+}
+
+impl Problem {
+    /// Whether another one says the same again: of the same processes, or in the same words.
+    pub(super) fn is_about_the_same_as(&self, other: &Self) -> bool {
+        self.concern == other.concern
+            && self.processes == other.processes
+            && (!self.processes.is_empty() || self.text == other.text)
+    }
 }
 
 /// The newest switch that ended with a running process.
@@ -240,6 +252,9 @@ pub struct State {
     pub startup_wait: Option<Wait>,
     /// Set when vaultvisor is told to end; no process is started any more.
     pub shutting_down: bool,
+    /// Until when the vault is waited for then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shutdown_wait: Option<Wait>,
 }
 
 impl State {
@@ -281,9 +296,17 @@ impl State {
         }
     }
 
-    /// Whether it was stopped on purpose, and nothing is left of it.
+    /// Whether it was stopped on purpose, and nothing is waited for any more.
     pub fn is_stopped(&self) -> bool {
-        self.process == Phase::Stopped
+        matches!(self.process, Phase::Stopped { .. })
+    }
+
+    /// What did not end when vaultvisor ended.
+    pub fn left_behind(&self) -> Option<&str> {
+        match &self.process {
+            Phase::Stopped { left } => left.as_deref(),
+            _ => None,
+        }
     }
 
     /// Whether one process is being replaced by another.
@@ -306,7 +329,7 @@ impl State {
     }
 
     /// What is left of a process although its time to end is over.
-    pub(super) fn stuck(&self) -> Option<&str> {
+    pub fn stuck(&self) -> Option<&str> {
         match &self.process {
             Phase::Switching { stuck, .. } | Phase::Ending { stuck, .. } | Phase::Stopping { stuck, .. } => {
                 stuck.as_deref()
@@ -363,7 +386,10 @@ impl State {
             }
         };
         match &self.process {
-            Phase::Waiting | Phase::Stopped | Phase::Blocked { build: None, .. } => {}
+            Phase::Waiting
+            | Phase::Clearing { .. }
+            | Phase::Stopped { .. }
+            | Phase::Blocked { build: None, .. } => {}
             Phase::Barred { failed, .. } => need(failed.checksum),
             Phase::Starting { build, .. }
             | Phase::Launching { build, .. }

@@ -35,6 +35,7 @@ pub const TRANSITIONS: &[(Name, Name, &str)] = &[
     (Fetching, Blocked, "the data is of a release that failed"),
     (Fetching, Stopped, "shutdown"),
     (Ready, Fetching, "another release is stated"),
+    (Ready, Waiting, "its arguments cannot be migrated"),
     (Ready, Starting, "chain heard, or waited for"),
     (Ready, Blocked, "the data is of a release that failed"),
     (Ready, Stopped, "shutdown"),

@@ -113,11 +113,53 @@ fn the_record_that_was_seen_is_durable_and_older_files_know_none() {
         [0; 32]
     );
     std::fs::write(folder.path().join("networks/a.json"), old).expect("written");
-    let old = journal.load().expect("read").remove("dev").expect("there");
+    let old = journal.load().expect("read").of("dev", None).expect("whole").expect("there").clone();
     assert_eq!(old.record, None);
     let new = NetworkRecord { record: Some(RecordName::VaultRelease), ..old.clone() };
     assert!(new.brings_news_after(&old) && !new.brings_news_after(&new));
     std::fs::remove_file(folder.path().join("networks/a.json")).expect("removed");
     journal.store(&new).expect("written");
-    assert_eq!(journal.load().expect("read")["dev"].record, Some(RecordName::VaultRelease));
+    let read = journal.load().expect("read");
+    let read = read.of("dev", None).expect("whole").expect("there");
+    assert_eq!(read.record, Some(RecordName::VaultRelease));
+}
+
+#[test]
+fn a_damaged_file_of_another_network_costs_this_one_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = NetworkJournal::new(folder.path());
+    assert_eq!(journal.load().expect("no folder").of("a", None).expect("nothing there"), None);
+    std::fs::create_dir(folder.path().join("networks")).expect("folder");
+    let (ours, theirs) = (GenesisHash([1; 32]), GenesisHash([2; 32]));
+    let record = NetworkRecord {
+        schema: NETWORK_SCHEMA,
+        network: "a".into(),
+        genesis: ours,
+        finalized: FinalizedBlock { number: 7, hash: [0; 32] },
+        seen_unix_secs: 1,
+        spec_version: 2,
+        source: "ws://a".into(),
+        sequence: None,
+        record: None,
+        pending: None,
+    };
+    journal.store(&record).expect("written");
+    let damage = |name: &str| {
+        std::fs::write(folder.path().join("networks").join(name), "{").expect("write");
+        journal.load().expect("the folder can be read")
+    };
+    let read = damage(&format!("{theirs}.json"));
+    assert_eq!(read.of("a", None).expect("its own is whole"), Some(&record));
+    assert_eq!(read.of("a", Some(ours)).expect("its own is whole"), Some(&record));
+    assert_eq!(read.of("new", Some(GenesisHash([3; 32]))).expect("another chain's"), None);
+    // Whose pin may be in it is told so.
+    for (network, genesis) in [("b", Some(theirs)), ("b", None)] {
+        let error = read.of(network, genesis).expect_err("it could be its own").to_string();
+        assert!(error.contains(&format!("{theirs}.json is damaged")), "{error}");
+    }
+    let read = damage("of-nobody-knows.json");
+    assert_eq!(read.of("a", None).expect("its own is whole"), Some(&record));
+    assert!(read.of("new", Some(GenesisHash([3; 32]))).is_err());
+    let read = damage(&format!("{ours}.json"));
+    assert!(read.of("a", Some(ours)).is_err());
 }

@@ -13,16 +13,19 @@ use std::{
 };
 
 use clap::Parser;
-use rustix::{fs::FlockOperation, io::Errno};
+use rustix::{fs::FlockOperation, io::Errno, process::Signal};
 
 use super::{
     ProcessId,
-    id::{ProcessHandle, Stat},
+    id::{ProcessHandle, Processes, Stat},
     lock::{self, Cleanliness, Record},
     monotonic_ns,
     protocol::{ExitStatus, Place, Spec},
+    raw::Readable,
     records::{ExitRecord, FileId, RecordError, Run, RunRecord},
     running::RunningVault,
+    stop::{LEFTOVER_GRACE, OVERDUE_AFTER},
+    survivors::{Ending, Progress},
 };
 use crate::{artifact::BINARY_NAME, error_chain::Chained};
 
@@ -97,6 +100,10 @@ pub async fn observe(place: &Place) -> Observed {
 }
 
 fn look(place: &Place, without_run_record: bool) -> Result<Observed, Unclear> {
+    // A record that cannot be read is told of where it is needed.
+    if let Ok(Some(other)) = RunRecord::of_another_account(place) {
+        return Err(Unclear::NotProvable { lock_is_held: false, reason: other.what });
+    }
     let record = match lock::look_at_record(&place.lock)? {
         Some(record) => record,
         None => match RunRecord::read_open(&place.folder)? {
@@ -149,11 +156,13 @@ fn under_keeper(
         return Err(unsettled("has not yet ended everything that its vault left behind"));
     };
     let run = match RunRecord::read(&place.folder) {
-        Ok(Some(run)) if run.lock.run_id == record.run_id && run.lock.vault == record.vault => {
+        Ok(Some(run))
+            if run.is_of(place) && run.lock.run_id == record.run_id && run.lock.vault == record.vault =>
+        {
             (run.run(), run.binary, run.started_ns)
         }
         // It could not be written, or was damaged: its keeper's arguments say the same.
-        _ if without_run_record => from_arguments(&record).ok_or_else(|| {
+        _ if without_run_record => from_arguments(place, &record).ok_or_else(|| {
             unsettled("has left no record of what it runs, and its arguments cannot be read")
         })?,
         _ => return Err(unsettled("has not recorded yet what it runs")),
@@ -184,7 +193,7 @@ fn check_process(vault: ProcessId, binary: FileId, keeper: ProcessId) -> Result<
 }
 
 /// What a living keeper was told to run. When it did is not known: since now, then.
-fn from_arguments(record: &Record) -> Option<(Run, FileId, u64)> {
+fn from_arguments(place: &Place, record: &Record) -> Option<(Run, FileId, u64)> {
     let arguments = std::fs::read(format!("/proc/{}/cmdline", record.keeper.pid)).ok()?;
     let arguments = arguments.strip_suffix(&[0]).unwrap_or(&arguments);
     let arguments = arguments.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
@@ -192,12 +201,14 @@ fn from_arguments(record: &Record) -> Option<(Run, FileId, u64)> {
     let binary = FileId::of(&spec.binary_folder.join(BINARY_NAME)).ok()?;
     let pid = record.vault?.pid;
     let run = Run { run_id: spec.run_id, pid, version: spec.version, checksum: spec.checksum };
-    (run.run_id == record.run_id && record.keeper.exists()).then(|| (run, binary, monotonic_ns()))
+    let is_it = spec.place.marker == place.marker && run.run_id == record.run_id;
+    (is_it && record.keeper.exists()).then(|| (run, binary, monotonic_ns()))
 }
 
 fn without_keeper(place: &Place, record: Record) -> Result<Observed, Unclear> {
-    let of_this_run =
-        |run: &RunRecord| run.lock.run_id == record.run_id && run.lock.boot_id == record.boot_id;
+    let of_this_run = |run: &RunRecord| {
+        run.is_of(place) && run.lock.run_id == record.run_id && run.lock.boot_id == record.boot_id
+    };
     let run = RunRecord::read(&place.folder).ok().flatten().filter(of_this_run);
     let vault = match record.vault {
         Some(vault) if record.state == Cleanliness::Dirty => vault.open()?,
@@ -217,4 +228,71 @@ fn without_keeper(place: &Place, record: Record) -> Result<Observed, Unclear> {
             Ok(Observed::Gone { run: run.map(|run| run.run()), pid, status, told_to_end })
         }
     }
+}
+
+/// Whether a vault of this place is known to have run in this boot.
+pub fn has_run(place: &Place) -> bool {
+    let record = lock::look_at_record(&place.lock).ok().flatten().filter(|record| record.is_ours(place));
+    let run = || RunRecord::read(&place.folder).ok().flatten().filter(|run| run.is_of(place));
+    let record = record.or_else(|| run().map(|run| run.lock));
+    let boot = super::boot_id().ok();
+    record.is_some_and(|record| record.vault.is_some() && Some(record.boot_id) == boot)
+}
+
+/// Stops what is there of a place that could not be taken over, if it is provably the place's own, whatever it is.
+/// Answers what does not end in its time; `None` when nothing of its own is left.
+pub async fn stop_own(place: &Place) -> Option<Processes> {
+    match try_to_stop_own(place).await {
+        Ok(left) => left,
+        Err(what) => Some(Processes::unseen(what)),
+    }
+}
+
+async fn try_to_stop_own(place: &Place) -> Result<Option<Processes>, String> {
+    let unseen = |error: io::Error| format!("cannot see what runs: {error}");
+    let Some(record) = open_record(place)? else { return Ok(None) };
+    if let Some(keeper) = record.keeper.open().map_err(unseen)? {
+        let pid = keeper.id.pid;
+        keeper.signal(Signal::TERM);
+        let ended = Readable::new(keeper.descriptor).map_err(unseen)?;
+        let limit = place.grace() + LEFTOVER_GRACE + OVERDUE_AFTER;
+        if tokio::time::timeout(limit, ended.wait()).await.is_err() {
+            let what =
+                format!("keeper {pid} was told to stop its vault, and has not for {} s", limit.as_secs());
+            return Ok(Some(Processes { pids: vec![pid], what }));
+        }
+    }
+    // It has marked its record clean, unless it was killed: then what it kept is ended from here.
+    let Some(record) = open_record(place)? else { return Ok(None) };
+    let mut ending = Ending::new(place, record, Instant::now()).map_err(unseen)?;
+    loop {
+        let step = tokio::task::spawn_blocking(move || (ending.proceed(Instant::now()), ending)).await;
+        let progress = match step {
+            Ok((progress, back)) => {
+                ending = back;
+                progress.map_err(unseen)?
+            }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        match progress {
+            Progress::Gone => return Ok(None),
+            Progress::Wait { overdue: Some(left), .. } | Progress::Unproved { what: left, .. } => {
+                return Ok(Some(left));
+            }
+            Progress::Wait { until, overdue: None } => tokio::time::sleep_until(until.into()).await,
+        }
+    }
+}
+
+/// The record of a run of this place's own that may still be there.
+fn open_record(place: &Place) -> Result<Option<Record>, String> {
+    let unseen = |error: io::Error| format!("cannot see what runs: {error}");
+    let record = match lock::look_at_record(&place.lock).map_err(unseen)? {
+        Some(record) => Some(record),
+        None => RunRecord::read_open(&place.folder)
+            .map_err(|error| Chained(&error).to_string())?
+            .map(|run| run.lock),
+    };
+    let own = record.filter(|record| record.is_ours(place));
+    Ok(own.filter(|record| record.is_open().unwrap_or(true)))
 }

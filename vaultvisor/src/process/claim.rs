@@ -12,10 +12,11 @@ use std::{
 };
 
 use super::{
+    id::Processes,
     lock::{AccountLock, Record, Try},
     protocol::Place,
     records::{RecordError, RunRecord},
-    search::{Scope, search},
+    search::{Scope, find_keeper, search},
     survivors::{Ending, Left, Progress},
 };
 
@@ -34,11 +35,8 @@ pub enum ClaimError {
         holder: String,
     },
     /// It was free, but a process of this account is still there, or it cannot be seen whether.
-    #[error("{what}")]
-    NotGone {
-        /// Which, or why it cannot be seen.
-        what: String,
-    },
+    #[error("{}", .0.what)]
+    NotGone(Processes),
     /// The lock file or `/proc` cannot be used.
     #[error("cannot use the lock {}", path.display())]
     File {
@@ -97,15 +95,18 @@ impl<'a> Claim<'a> {
                     return Ok(Step::Wait { until, ending: None });
                 }
                 Progress::Wait { overdue: Some(what), .. } => {
-                    let what = format!("an earlier run of this vault does not end: {what}");
-                    return Err(ClaimError::NotGone { what });
+                    let tell = |what: &str| format!("an earlier run of this vault does not end: {what}");
+                    return Err(ClaimError::NotGone(what.told(tell)));
                 }
-                Progress::Unproved { what, .. } => return Err(ClaimError::NotGone { what }),
+                Progress::Unproved { what, .. } => return Err(ClaimError::NotGone(what)),
                 Progress::Gone => self.busy_until = now + TAKE_WAIT,
             }
             if let Some(lock) = self.lock.take() {
                 return Ok(Step::Proved(lock));
             }
+        }
+        if let Some(other) = RunRecord::of_another_account(self.place)? {
+            return Err(ClaimError::NotGone(other));
         }
         match AccountLock::try_take(&self.place.lock).map_err(|source| file(self.place, source))? {
             Try::Taken(lock, record) => match judge(self.place, record, now)? {
@@ -145,11 +146,15 @@ fn judge(place: &Place, record: Option<Record>, now: Instant) -> Result<Option<S
         None => RunRecord::read_open(&place.folder)?.map(|run| run.lock),
     };
     let Some(record) = record else {
+        // Of another user nothing but the arguments can be seen.
+        if let Some(holder) = find_keeper(&place.marker).map_err(io)? {
+            return Err(ClaimError::Busy { holder });
+        }
         let found = search(&place.marker, &Scope::unrecorded()).map_err(io)?;
         return match found.marked.first() {
-            Some(marked) => Err(ClaimError::Busy { holder: format!("{}, of no record", marked.describe()) }),
+            Some(marked) => Err(ClaimError::Busy { holder: format!("{}, of no record", marked.named()) }),
             None if found.is_empty() => Ok(None),
-            None => Err(ClaimError::NotGone { what: found.describe() }),
+            None => Err(ClaimError::NotGone(found.describe())),
         };
     };
     if !record.is_open().map_err(io)? {
@@ -163,9 +168,13 @@ fn judge(place: &Place, record: Option<Record>, now: Instant) -> Result<Option<S
     let mut ending = Ending::new(place, record, now).map_err(io)?;
     match ending.left().map_err(io)? {
         None => Ok(None),
-        Some(Left::Recognised(what)) if is_ours => Ok(Some((ending, what))),
-        Some(Left::Recognised(what)) => Err(ClaimError::Busy { holder: format!("{holder} ({what})") }),
-        Some(Left::Unproved(what)) => Err(ClaimError::NotGone { what }),
+        Some(Left::Recognised(left)) if is_ours => Ok(Some((ending, left.what))),
+        Some(Left::Recognised(left)) => {
+            // Without their states, which change: who asks again should hear the same again.
+            let pids: Vec<String> = left.pids.iter().map(u32::to_string).collect();
+            Err(ClaimError::Busy { holder: format!("{holder} (still there: {})", pids.join(", ")) })
+        }
+        Some(Left::Unproved(what)) => Err(ClaimError::NotGone(what)),
     }
 }
 
@@ -178,7 +187,7 @@ fn judge_busy(place: &Place, record: Option<Record>, now: Instant) -> Result<Opt
     }
     let mut ending = Ending::new(place, record, now).map_err(io)?;
     match ending.left().map_err(io)? {
-        Some(Left::Recognised(what)) => Ok(Some((ending, what))),
+        Some(Left::Recognised(left)) => Ok(Some((ending, left.what))),
         Some(Left::Unproved(_)) | None => Ok(None),
     }
 }
@@ -356,8 +365,8 @@ mod tests {
             write(&place, &Record { keeper, ..record(&place.home, Cleanliness::Dirty) });
             match claim_beside_private_ones(&place) {
                 Ok(_) => assert!(is_proof),
-                Err(ClaimError::NotGone { what }) => {
-                    assert!(!is_proof && what.contains(&format!("process {} ", private.id().pid)), "{what}");
+                Err(ClaimError::NotGone(left)) => {
+                    assert!(!is_proof && left.pids == [private.id().pid], "{left:?}");
                 }
                 other => panic!("{other:?}"),
             }
@@ -372,5 +381,52 @@ mod tests {
         std::fs::write(place.folder.join("run.json"), b"{").expect("write");
         let refused = claim(&place).expect_err("it could tell of a vault").to_string();
         assert!(refused.contains("run.json is damaged"), "{refused}");
+    }
+
+    /// Another user's keeper and vault: nothing of them can be read but the keeper's arguments.
+    #[test]
+    fn a_keeper_of_the_account_is_found_by_its_arguments_when_nothing_else_tells_of_it() {
+        let folder = tempfile::tempdir().expect("folder");
+        let place = place(folder.path());
+        let program = folder.path().join("vaultvisor-keeper");
+        std::os::unix::fs::symlink("/bin/dash", &program).expect("link");
+        let start = |script: &str, marker: &str| {
+            let mut command = Command::new(&program);
+            command.args(["-c", script, "keeper", &format!("--marker={marker}"), "--home=/another/home"]);
+            Survivor(command.process_group(0).spawn().expect("a process"))
+        };
+        let _waiting = start("read turn < /dev/zero", &place.marker);
+        let other = start("sleep 1000 & wait", "of another account");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !has_child(&other) {
+            assert!(Instant::now() < deadline, "no child");
+        }
+        claim(&place).expect("neither holds the account");
+
+        std::fs::remove_file(&place.lock).expect("remove");
+        let holder = start("sleep 1000 & wait", &place.marker);
+        while !has_child(&holder) {
+            assert!(Instant::now() < deadline, "no child");
+        }
+        let refused = claim(&place).expect_err("it has started a vault").to_string();
+        let expected = format!(
+            "held by home=/another/home uid={} keeper={} vault=",
+            rustix::process::getuid().as_raw(),
+            holder.0.id()
+        );
+        assert!(refused.starts_with(&expected), "{refused}");
+        for keeper in [other, holder] {
+            // Their children would stay.
+            rustix::process::kill_process_group(
+                rustix::process::Pid::from_child(&keeper.0),
+                rustix::process::Signal::KILL,
+            )
+            .expect("kill");
+        }
+    }
+
+    fn has_child(parent: &Survivor) -> bool {
+        let all = super::super::id::all_processes().expect("seen");
+        all.iter().any(|stat| stat.parent == parent.0.id())
     }
 }

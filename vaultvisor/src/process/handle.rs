@@ -20,7 +20,8 @@ use tokio::{
 pub use super::running::{End, RunningVault, Stopper, VaultEvent};
 use super::{
     MARKER, PASSED_ON, ProcessId,
-    protocol::{GO, LOCK, MIGRATE, RESTORE, Report, SNAPSHOT, Spec},
+    id::Processes,
+    protocol::{GO, LOCK, MIGRATE, PROTOCOL, RESTORE, Report, SNAPSHOT, Spec, other_protocol},
     records::Run,
     running::Reports,
     stop::{LEFTOVER_GRACE, OVERDUE_AFTER},
@@ -52,7 +53,9 @@ pub enum PrepareError {
     #[error("{0}")]
     Refused(String),
     /// The keeper said nothing that makes sense.
-    #[error("the keeper did not get ready: {0}")]
+    #[error(
+        "the keeper did not get ready: {0}; if it is of another version than vaultvisor, install both of one"
+    )]
     Silent(String),
 }
 
@@ -66,11 +69,8 @@ pub enum StartError {
         holder: String,
     },
     /// Something of this account is still there.
-    #[error("{what}")]
-    NotGone {
-        /// What.
-        what: String,
-    },
+    #[error("{}", .0.what)]
+    NotGone(Processes),
     /// The vault could not be executed, or something before that could not be done; nothing runs.
     #[error("{0}")]
     Failed(String),
@@ -139,7 +139,10 @@ impl Prepared {
         let (reports, spec) = (Reports::new(socket), spec.clone());
         let mut prepared = Self { keeper: child, stopper, end_timeout, reports, spec };
         match prepared.reports.next_within(PREPARE_TIMEOUT).await {
-            Ok(Report::Ready { warning }) => {
+            Ok(Report::Ready { protocol, .. }) if protocol != PROTOCOL => {
+                Err(PrepareError::Refused(other_protocol(protocol, PROTOCOL)))
+            }
+            Ok(Report::Ready { warning, .. }) => {
                 if let Some(warning) = warning {
                     tracing::warn!(folder = %prepared.spec.place.folder.display(), "{warning}");
                 }
@@ -223,7 +226,7 @@ impl Prepared {
                 let pid = self.keeper.id().unwrap_or_default();
                 let what =
                     format!("keeper {pid} is silent ({why}) and does not end: it may still start the vault");
-                StartError::NotGone { what }
+                StartError::NotGone(Processes { pids: vec![pid], what })
             }
         }
     }
@@ -282,7 +285,7 @@ impl Locked {
 fn refusal(report: Report) -> StartError {
     match report {
         Report::Busy { holder } => StartError::Busy { holder },
-        Report::NotGone { what } => StartError::NotGone { what },
+        Report::NotGone(left) => StartError::NotGone(left),
         Report::Failed { reason } => StartError::Failed(reason),
         Report::MigrationFailed { reason } => StartError::MigrationFailed(reason),
         other => StartError::Failed(format!("the keeper said {other:?}")),

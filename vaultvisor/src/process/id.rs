@@ -83,6 +83,43 @@ impl ProcessHandle {
     }
 }
 
+/// Some processes: which, and what is told of them, which changes with their states.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Processes {
+    /// Their ids, a handful of them.
+    #[serde(default)]
+    pub pids: Vec<u32>,
+    /// They and their states, for people.
+    pub what: String,
+}
+
+impl Processes {
+    /// The first few of them, each in its words.
+    pub(super) fn of(processes: impl Iterator<Item = (u32, String)>) -> Self {
+        const AT_MOST: usize = 5;
+        let (mut pids, mut texts): (Vec<u32>, Vec<String>) = processes.take(AT_MOST + 1).unzip();
+        if texts.len() > AT_MOST {
+            pids.truncate(AT_MOST);
+            texts[AT_MOST] = "and others".to_owned();
+        }
+        Self { pids, what: texts.join("; ") }
+    }
+
+    /// None: only what is told, because they cannot be seen.
+    pub(super) fn unseen(what: String) -> Self {
+        Self { pids: Vec::new(), what }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.what.is_empty()
+    }
+
+    /// The same, with other words around theirs.
+    pub(super) fn told(self, tell: impl FnOnce(&str) -> String) -> Self {
+        Self { what: tell(&self.what), pids: self.pids }
+    }
+}
+
 /// What `/proc/<pid>/stat` says of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stat {
@@ -139,8 +176,18 @@ impl Stat {
             'Z' => "ended, but not yet taken by its debugger or parent",
             _ => "unknown to us",
         };
+        format!("{}, state {} ({meaning})", self.named(), self.state)
+    }
+
+    /// It, for people: pid and name, which stay as they are.
+    pub fn named(&self) -> String {
         let name: String = self.name.chars().flat_map(char::escape_default).collect();
-        format!("process {} ({name}), state {} ({meaning})", self.id.pid, self.state)
+        format!("process {} ({name})", self.id.pid)
+    }
+
+    /// It as one of [`Processes`].
+    pub(super) fn described(&self) -> (u32, String) {
+        (self.id.pid, self.describe())
     }
 }
 
@@ -148,12 +195,25 @@ impl Stat {
 pub fn all_processes() -> io::Result<Vec<Stat>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let pid = entry?.file_name().to_str().and_then(|name| name.parse().ok());
-        if let Some(stat) = pid.map(Stat::of).transpose()?.flatten() {
+        let pid: Option<u32> = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some(stat) = pid.map(Stat::of).transpose().map_err(explain_hidden)?.flatten() {
             found.push(stat);
         }
     }
     Ok(found)
+}
+
+/// Who may not see that a process is there cannot prove that it is no vault.
+fn explain_hidden(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return error;
+    }
+    let text = format!(
+        "/proc does not show other users' processes ({error}), so it cannot be proved that none of them is a vault: it is \
+         mounted with hidepid; mount it without (mount -o remount,hidepid=0 /proc), or run vaultvisor in the group that \
+         its gid= names"
+    );
+    io::Error::new(io::ErrorKind::PermissionDenied, text)
 }
 
 /// What reading a file in `/proc/<pid>` says when the process is no more.
@@ -198,5 +258,13 @@ mod tests {
         assert_eq!((stat.name.as_str(), stat.state, stat.parent, stat.is_kernel), ("a) b (c", 'D', 3, true));
         assert_eq!(stat.id.start_ticks, 4711);
         assert!(stat.describe().starts_with("process 7 (a) b (c), state D (held by the kernel"));
+    }
+
+    #[test]
+    fn a_proc_that_hides_processes_is_named_with_what_to_do() {
+        let said = explain_hidden(Errno::ACCESS.into()).to_string();
+        assert!(said.contains("hidepid=0") && said.contains("gid="), "{said}");
+        let other = explain_hidden(Errno::IO.into());
+        assert_eq!(other.raw_os_error(), Some(Errno::IO.raw_os_error()));
     }
 }

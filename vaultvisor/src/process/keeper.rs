@@ -35,10 +35,11 @@ use rustix::{
 
 use super::{
     claim::{Claim, ClaimError, Step},
+    id::Processes,
     lock::{AccountLock, Cleanliness, Record},
     monotonic_ns,
     output::{Drain, complain},
-    protocol::{ExitStatus, GO, LOCK, MIGRATE, RESTORE, Report, SNAPSHOT, Spec},
+    protocol::{ExitStatus, GO, LOCK, MIGRATE, PROTOCOL, RESTORE, Report, SNAPSHOT, Spec, other_protocol},
     raw,
     records::{Death, ExitFile, FileId, RunRecord},
     stop::{Due, KILL_AGAIN, Stop, pid_of},
@@ -61,6 +62,10 @@ pub fn run(spec: Spec) -> io::Result<()> {
     let _ = rustix::process::setsid();
     let signals = raw::read_signals(&SIGNALS)?;
     let mut talk = Talk { vaultvisor: UnixStream::from(vaultvisor), open: true };
+    if spec.protocol != PROTOCOL {
+        let reason = other_protocol(PROTOCOL, spec.protocol);
+        return talk.say(&Report::Failed { reason });
+    }
     let opened = Prepared::new(&spec).and_then(|prepared| {
         let fifo = spec.place.fifo();
         let drain = Drain::open(&spec.place);
@@ -71,7 +76,7 @@ pub fn run(spec: Spec) -> io::Result<()> {
         Ok(opened) => opened,
         Err(reason) => return talk.say(&Report::Failed { reason }),
     };
-    talk.say(&Report::Ready { warning })?;
+    talk.say(&Report::Ready { protocol: PROTOCOL, warning })?;
     if talk.next_command(&signals)? != Some(LOCK) {
         return Ok(());
     }
@@ -148,7 +153,7 @@ fn claim(
                 continue;
             }
             Err(ClaimError::Busy { holder }) => Report::Busy { holder },
-            Err(ClaimError::NotGone { what }) => Report::NotGone { what },
+            Err(ClaimError::NotGone(left)) => Report::NotGone(left),
             Err(error) => Report::Failed { reason: Chained(&error).to_string() },
         };
         talk.say(&refused)?;
@@ -270,11 +275,11 @@ impl Keeping {
                 }
             };
             if due.overdue {
-                let what = stop.left().unwrap_or_else(|error| error.to_string());
-                if said.as_ref() != Some(&what) {
-                    self.talk.tell(&Report::NotEnded { what: what.clone() });
-                    self.record(|exit| exit.not_ended(&what));
-                    said = Some(what);
+                let left = stop.left().unwrap_or_else(|error| Processes::unseen(error.to_string()));
+                if said.as_ref() != Some(&left) {
+                    self.talk.tell(&Report::NotEnded(left.clone()));
+                    self.record(|exit| exit.not_ended(&left));
+                    said = Some(left);
                 }
             }
             let socket = self.talk.open.then(|| self.talk.vaultvisor.as_fd());

@@ -12,7 +12,7 @@ use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ProcessId, StopSignal};
+use super::{ProcessId, StopSignal, id::Processes};
 use crate::release::Checksum;
 
 /// Take the lock.
@@ -25,6 +25,19 @@ pub const SNAPSHOT: u8 = b'S';
 pub const MIGRATE: u8 = b'M';
 /// Restore the snapshot, durably. Answered as [`SNAPSHOT`] is.
 pub const RESTORE: u8 = b'R';
+
+/// The version of what is said here, arguments included. Both programs are replaced by an upgrade while an old vaultvisor
+/// may still run, so each side tells the other and refuses one that speaks differently. Raised when an older one would
+/// misunderstand; what it may pass over needs no new number.
+pub const PROTOCOL: u32 = 1;
+
+/// Why two programs cannot work together.
+pub fn other_protocol(keeper: u32, vaultvisor: u32) -> String {
+    format!(
+        "vaultvisor-keeper speaks protocol {keeper} and the running vaultvisor {vaultvisor}: they are of two versions; \
+         install both programs of one, send vaultvisor SIGQUIT, which leaves its vaults running, and start it again"
+    )
+}
 
 /// Which vault: what stays the same through all of its runs.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -123,6 +136,9 @@ pub struct Spec {
     /// Which vault.
     #[command(flatten)]
     pub place: Place,
+    /// What vaultvisor speaks
+    #[arg(long, default_value_t = 1)]
+    pub protocol: u32,
     /// Which of the vault's runs this is
     #[arg(long)]
     pub run_id: String,
@@ -157,6 +173,7 @@ impl Spec {
             ("--output", place.output.to_string().into()),
             ("--log-bytes", place.log_bytes.to_string().into()),
             ("--log-keep", place.log_keep.to_string().into()),
+            ("--protocol", self.protocol.to_string().into()),
             ("--run-id", self.run_id.clone().into()),
             ("--version", self.version.clone().into()),
             ("--binary-folder", self.binary_folder.clone().into()),
@@ -231,6 +248,9 @@ pub enum ExitStatus {
 pub enum Report {
     /// The binary is open and hashed; waiting for [`LOCK`].
     Ready {
+        /// What the keeper speaks.
+        #[serde(default)]
+        protocol: u32,
         /// What is not as it was asked for, for people; the vault can be started all the same.
         warning: Option<String>,
     },
@@ -252,10 +272,7 @@ pub enum Report {
         holder: String,
     },
     /// It is not proved that nothing of this account is there.
-    NotGone {
-        /// What is, or cannot be seen.
-        what: String,
-    },
+    NotGone(Processes),
     /// Something is being copied, and goes on.
     Working {
         /// Files, folders and links so far.
@@ -292,10 +309,7 @@ pub enum Report {
         at_ns: u64,
     },
     /// A stop, or the ending of what was left behind, takes longer than it may. It goes on.
-    NotEnded {
-        /// The pids that are left and the state each is in.
-        what: String,
-    },
+    NotEnded(Processes),
     /// The vault has ended, and so has everything it started. The lock is free.
     Ended {
         /// How the vault itself ended.
@@ -325,6 +339,7 @@ mod tests {
                     log_bytes: 1,
                     log_keep: 0,
                 },
+                protocol: PROTOCOL,
                 run_id: "1-2".into(),
                 version: "-1.0".into(),
                 binary_folder: "/h/store".into(),

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     StopSignal, boot_id,
+    id::Processes,
     lock::Record,
-    protocol::{ExitStatus, Spec},
+    protocol::{ExitStatus, Place, Spec},
 };
 use crate::{
     journal::atomic_file::{self, WriteError},
@@ -73,6 +74,9 @@ pub struct RunRecord {
     pub checksum: Checksum,
     /// The file it was executed from.
     pub binary: FileId,
+    /// Whose vault it is: `<genesis>-<account>`. `None` in records of earlier versions.
+    #[serde(default)]
+    pub marker: Option<String>,
     /// How it is asked to end.
     pub stop_signal: String,
     /// When it was executed, on [`super::monotonic_ns`].
@@ -86,8 +90,35 @@ impl RunRecord {
     /// Of a vault that was just executed.
     pub fn new(spec: &Spec, binary: FileId, started_ns: u64, lock: Record) -> Self {
         let (version, checksum) = (spec.version.clone(), spec.checksum);
-        let stop_signal = spec.place.stop_signal.to_string();
-        Self { schema: SCHEMA, version, checksum, binary, stop_signal, started_ns, lock }
+        let (marker, stop_signal) = (Some(spec.place.marker.clone()), spec.place.stop_signal.to_string());
+        Self { schema: SCHEMA, version, checksum, binary, marker, stop_signal, started_ns, lock }
+    }
+
+    /// Whether it is of this place's own account. The folder of a vault stays when its account changes.
+    pub fn is_of(&self, place: &Place) -> bool {
+        self.marker.as_ref().is_none_or(|marker| *marker == place.marker)
+    }
+
+    /// What still runs in a place's folder although it is of another account; then nothing may be started there.
+    pub fn of_another_account(place: &Place) -> Result<Option<Processes>, RecordError> {
+        let Some(run) = Self::read_open(&place.folder)?.filter(|run| !run.is_of(place)) else {
+            return Ok(None);
+        };
+        let io = |source| RecordError::Io { path: run_path(&place.folder), source };
+        let mut pids = Vec::new();
+        for process in [Some(run.lock.keeper), run.lock.vault].into_iter().flatten() {
+            if !process.has_ended().map_err(io)? {
+                pids.push(process.pid);
+            }
+        }
+        let numbers: Vec<String> = pids.iter().map(u32::to_string).collect();
+        let what = format!(
+            "what this vault ran before its account was changed from {} still runs (pid {}): put the old account back \
+             and stop it, or give this vault another name",
+            run.marker.as_deref().unwrap_or_default(),
+            numbers.join(", ")
+        );
+        Ok((!pids.is_empty()).then_some(Processes { pids, what }))
     }
 
     /// What was executed.
@@ -146,7 +177,7 @@ pub struct ExitRecord {
     /// The end of the main process.
     pub died: Option<Death>,
     /// What a stop has not ended in its time; it goes on.
-    pub not_ended: Option<String>,
+    pub not_ended: Option<Processes>,
     /// Whether nothing is left of it.
     pub ended: bool,
 }
@@ -190,8 +221,9 @@ impl ExitFile {
     }
 
     /// Says what a stop has not ended.
-    pub fn not_ended(&mut self, what: &str) -> io::Result<()> {
-        self.record.not_ended = Some(what.chars().take(MAX_WHAT_CHARS).collect());
+    pub fn not_ended(&mut self, left: &Processes) -> io::Result<()> {
+        let short = left.clone().told(|what| what.chars().take(MAX_WHAT_CHARS).collect());
+        self.record.not_ended = Some(short);
         self.write()
     }
 
@@ -278,7 +310,8 @@ mod tests {
         pub(in crate::process) fn for_tests(lock: Record) -> Self {
             let (schema, binary) = (SCHEMA, FileId { device: 1, inode: 2 });
             let (version, stop_signal) = ("1.0".to_owned(), "SIGTERM".to_owned());
-            Self { schema, version, checksum: Checksum([1; 32]), binary, stop_signal, started_ns: 3, lock }
+            let (checksum, marker) = (Checksum([1; 32]), None);
+            Self { schema, version, checksum, binary, marker, stop_signal, started_ns: 3, lock }
         }
     }
 
@@ -299,7 +332,7 @@ mod tests {
         let mut exit = ExitFile::create(path, "r").expect("exit record");
         let death = Death { status: ExitStatus::Code(3), at_ns: 9 };
         exit.died(death).expect("write");
-        exit.not_ended(&"x".repeat(9999)).expect("write");
+        exit.not_ended(&Processes::unseen("x".repeat(9999))).expect("write");
         assert!(RunRecord::read_open(path).expect("died only").is_some());
         exit.ended().expect("write");
         assert!(RunRecord::read_open(path).expect("ended").is_none());

@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     ProcessId, boot_id,
-    id::ProcessHandle,
+    id::{ProcessHandle, Processes},
     lock::{Cleanliness, Record},
     monotonic_ns,
     output::Drain,
@@ -30,6 +30,7 @@ use super::{
     raw::Readable,
     records::{Death, ExitRecord, Run},
     search::audit_session,
+    stop::OVERDUE_AFTER,
     survivors::{Ending, Progress},
 };
 
@@ -51,10 +52,7 @@ pub enum VaultEvent {
         at_ns: u64,
     },
     /// A stop, or the ending of what was left behind, takes longer than it may. It goes on.
-    NotEnded {
-        /// The pids that are left, and the state each is in.
-        what: String,
-    },
+    NotEnded(Processes),
     /// Nothing of it is left.
     Ended {
         /// How its main process ended; `None` when nobody saw it.
@@ -85,7 +83,7 @@ pub struct RunningVault {
     watched: Watched,
     events: VecDeque<VaultEvent>,
     death: Option<(Option<ExitStatus>, u64)>,
-    said: Option<String>,
+    said: Option<(Instant, Processes)>,
 }
 
 #[derive(Debug)]
@@ -223,7 +221,7 @@ impl RunningVault {
         let Watched::ByReports { keeper, reports } = &mut self.watched else { return };
         match reports.next().await {
             Ok(Some(Report::Died { status, at_ns })) => self.has_died(Some(status), at_ns),
-            Ok(Some(Report::NotEnded { what })) => self.has_not_ended(what),
+            Ok(Some(Report::NotEnded(left))) => self.has_not_ended(left),
             Ok(Some(Report::Ended { status, at_ns })) => {
                 self.has_died(Some(status), at_ns);
                 self.has_ended();
@@ -265,8 +263,8 @@ impl RunningVault {
         }
         let gone_at = *gone_at;
         let exit = self.exit_record();
-        if let Some(what) = exit.as_ref().and_then(|exit| exit.not_ended.clone()) {
-            self.has_not_ended(what);
+        if let Some(left) = exit.as_ref().and_then(|exit| exit.not_ended.clone()) {
+            self.has_not_ended(left);
         }
         match (gone_at, exit.and_then(|exit| exit.died)) {
             (Some(_), Some(Death { status, at_ns })) => self.has_died(Some(status), at_ns),
@@ -288,7 +286,8 @@ impl RunningVault {
         match alone(&self.place, &self.record) {
             Ok(watched) => self.watched = watched,
             Err(error) => {
-                self.has_not_ended(format!("cannot see what a killed keeper left behind: {error}"));
+                let what = format!("cannot see what a killed keeper left behind: {error}");
+                self.has_not_ended(Processes::unseen(what));
                 tokio::time::sleep(OVERDUE_POLL).await;
             }
         }
@@ -316,12 +315,14 @@ impl RunningVault {
             Ok((_, Progress::Gone)) => return self.has_ended(),
             Ok((_, Progress::Wait { until, overdue })) => {
                 look_again = until.saturating_duration_since(Instant::now());
-                if let Some(what) = overdue {
-                    self.has_not_ended(what);
+                if let Some(left) = overdue {
+                    self.has_not_ended(left);
                 }
             }
             Ok((_, Progress::Unproved { what, .. })) => self.has_not_ended(what),
-            Err(error) => self.has_not_ended(format!("cannot see what is left: {error}")),
+            Err(error) => {
+                self.has_not_ended(Processes::unseen(format!("cannot see what is left: {error}")));
+            }
         }
         if self.events.is_empty() {
             tokio::time::sleep(look_again).await;
@@ -340,10 +341,14 @@ impl RunningVault {
         }
     }
 
-    fn has_not_ended(&mut self, what: String) {
-        if self.said.as_ref() != Some(&what) {
-            self.said = Some(what.clone());
-            self.events.push_back(VaultEvent::NotEnded { what });
+    /// Tells what is left when it changes; of the same processes, whose states may change all the time, only so often.
+    fn has_not_ended(&mut self, left: Processes) {
+        let is_known = self.said.as_ref().is_some_and(|(at, said)| {
+            *said == left || (said.pids == left.pids && at.elapsed() < OVERDUE_AFTER)
+        });
+        if !is_known {
+            self.said = Some((Instant::now(), left.clone()));
+            self.events.push_back(VaultEvent::NotEnded(left));
         }
     }
 

@@ -5,11 +5,11 @@
 //! `ssh-agent` and browsers do. Which of the private ones could be the vault's: [`Scope`], argued in
 //! `docs/decisions/0005`.
 
-use std::{fs, io, time::Duration};
+use std::{fs, io, os::unix::fs::MetadataExt, time::Duration};
 
 use super::{
     MARKER, ProcessId,
-    id::{Stat, all_processes, is_gone},
+    id::{Processes, Stat, all_processes, is_gone},
     lock::Record,
 };
 use crate::artifact::BINARY_NAME;
@@ -77,25 +77,16 @@ impl Found {
     }
 
     /// What was found, for people: a handful of it.
-    pub fn describe(&self) -> String {
+    pub fn describe(&self) -> Processes {
         let private = self.private.iter().map(|stat| {
             let process = stat.describe();
-            format!(
+            let text = format!(
                 "{process}, which could be the vault's: its environment may not be read; end it, or reboot"
-            )
+            );
+            (stat.id.pid, text)
         });
-        join(self.marked.iter().map(Stat::describe).chain(private))
+        Processes::of(self.marked.iter().map(Stat::described).chain(private))
     }
-}
-
-/// The first few of them.
-pub(super) fn join(texts: impl Iterator<Item = String>) -> String {
-    const AT_MOST: usize = 5;
-    let mut texts: Vec<String> = texts.take(AT_MOST + 1).collect();
-    if texts.len() > AT_MOST {
-        texts[AT_MOST] = "and others".to_owned();
-    }
-    texts.join("; ")
 }
 
 /// Searches twice: a process that forks and ends while the list is read can slip through one search.
@@ -145,6 +136,29 @@ fn search_once(marker: &str, scope: &Scope) -> io::Result<Found> {
     found.marked.retain(goes_on);
     found.private.retain(goes_on);
     Ok(found)
+}
+
+/// The keeper of an account that has started something, by its arguments, which everybody may read: who it is, in the
+/// words of the operator contract. For where another user's lock file was removed and nothing else tells of the vault.
+/// Who wants to can make such a process up, and thereby keep down a vault that nothing is recorded of.
+pub fn find_keeper(marker: &str) -> io::Result<Option<String>> {
+    let wanted = format!("--marker={marker}");
+    let all = all_processes()?;
+    for keeper in all.iter().filter(|stat| stat.name == KEEPER_NAME && stat.id.pid != std::process::id()) {
+        let arguments = fs::read(format!("/proc/{}/cmdline", keeper.id.pid)).unwrap_or_default();
+        let mut arguments = arguments.split(|byte| *byte == 0);
+        let home = arguments.clone().find_map(|argument| argument.strip_prefix(b"--home="));
+        // One that waits for its turn, as this one did, has started nothing.
+        let vault = all.iter().find(|stat| stat.parent == keeper.id.pid);
+        if let Some(vault) = vault.filter(|_| arguments.any(|argument| argument == wanted.as_bytes())) {
+            let home = String::from_utf8_lossy(home.unwrap_or_default()).escape_default().to_string();
+            let uid = fs::metadata(format!("/proc/{}", keeper.id.pid)).map(|process| process.uid());
+            let uid = uid.map_or_else(|_| "unknown".to_owned(), |uid| uid.to_string());
+            let (keeper, vault) = (keeper.id.pid, vault.id.pid);
+            return Ok(Some(format!("home={home} uid={uid} keeper={keeper} vault={vault}")));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a process is below the keeper of another account: whoever descends from one stays below it, and
@@ -286,7 +300,7 @@ pub(super) mod tests {
             let found = search(&marker, &Scope::unrecorded()).expect("searched");
             assert_eq!(found.marked.len(), 1, "{found:?}");
             assert_eq!(found.marked[0].id.pid, marked.0.id());
-            assert!(found.describe().contains("sleep"), "{}", found.describe());
+            assert!(found.describe().what.contains("sleep"), "{found:?}");
         }
     }
 
@@ -329,7 +343,7 @@ pub(super) mod tests {
             Scope { vaults_only: false, since_ticks: private.id().start_ticks, ..Scope::unrecorded() };
         let found = search("search-c", &scope).expect("searched");
         assert_eq!(found.private.iter().map(|stat| stat.id).collect::<Vec<_>>(), [private.id()]);
-        assert!(found.describe().contains("end it, or reboot"), "{}", found.describe());
+        assert!(found.describe().what.contains("end it, or reboot"), "{found:?}");
         let later = Scope { since_ticks: private.id().start_ticks + 1, ..scope };
         assert!(search("search-c", &later).expect("searched").is_empty());
         assert!(search("search-c", &Scope::unrecorded()).expect("searched").is_empty());
@@ -346,7 +360,7 @@ pub(super) mod tests {
 
     #[test]
     fn many_are_described_by_the_first_few() {
-        let text = join((0..9).map(|number| number.to_string()));
-        assert_eq!(text, "0; 1; 2; 3; 4; and others");
+        let told = Processes::of((0..9).map(|number| (number, number.to_string())));
+        assert_eq!((told.what.as_str(), told.pids.len()), ("0; 1; 2; 3; 4; and others", 5));
     }
 }

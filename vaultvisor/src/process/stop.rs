@@ -15,8 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     ProcessId,
-    id::{Stat, all_processes},
-    search::join,
+    id::{Processes, Stat, all_processes},
 };
 
 /// What a vault left behind gets this long after SIGTERM: helpers hold no keys and need no more.
@@ -124,8 +123,8 @@ impl Stop {
     }
 
     /// What is left, for people.
-    pub fn left(&self) -> io::Result<String> {
-        Ok(join(descendants()?.iter().map(Stat::describe)))
+    pub fn left(&self) -> io::Result<Processes> {
+        Ok(Processes::of(descendants()?.iter().map(Stat::described)))
     }
 
     fn ask_leftovers(&mut self) -> io::Result<()> {

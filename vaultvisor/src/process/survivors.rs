@@ -16,10 +16,10 @@ use rustix::process::Signal;
 
 use super::{
     StopSignal,
-    id::{ProcessHandle, Stat},
+    id::{ProcessHandle, Processes, Stat},
     lock::{self, Record},
     protocol::Place,
-    search::{Found, Scope, join, search},
+    search::{Found, Scope, search},
     stop::{LEFTOVER_GRACE, OVERDUE_AFTER},
 };
 
@@ -44,9 +44,9 @@ pub struct Ending {
 #[derive(Debug)]
 pub enum Left {
     /// Processes of it.
-    Recognised(String),
+    Recognised(Processes),
     /// Only processes that may be of it or not.
-    Unproved(String),
+    Unproved(Processes),
 }
 
 /// Where it stands.
@@ -59,14 +59,14 @@ pub enum Progress {
         /// When to look again.
         until: Instant,
         /// What is left, if it has had its time and ten seconds more.
-        overdue: Option<String>,
+        overdue: Option<Processes>,
     },
     /// Only these are left that may be of the run or not, and nothing is done to them.
     Unproved {
         /// When to look again.
         until: Instant,
-        /// They, for people.
-        what: String,
+        /// They.
+        what: Processes,
     },
 }
 
@@ -100,7 +100,7 @@ impl Ending {
         let main = if self.main_has_ended()? { None } else { self.main.as_ref() };
         let main = main.map(|main| Stat::of(main.id.pid)).transpose()?.flatten();
         let rest = found.marked.iter().filter(|stat| main.as_ref().is_none_or(|main| main.id != stat.id));
-        let recognised = join(main.iter().chain(rest).map(Stat::describe));
+        let recognised = Processes::of(main.iter().chain(rest).map(Stat::described));
         Ok(match (recognised.is_empty(), found.private.is_empty()) {
             (false, _) => Some(Left::Recognised(recognised)),
             (true, false) => Some(Left::Unproved(found.describe())),

@@ -4,10 +4,11 @@
 //! `--keyfile`, `--keyname` and their like are what two vaults of one account have in common, and everybody
 //! may read arguments. And the client's own pid file, `<tmp>/<runtime>_<account>.pid`, which names a process
 //! called as the client is (`vault/src/process.rs` of the interbtc clients). Whoever may start processes here
-//! can make both up; that blocks the vault, with a pid that is named, and starts nothing.
+//! can make both up; that blocks the vault, with a pid that is named, and starts nothing. So that nobody can keep down a
+//! vault that has run, only the first start of a boot looks at what every user runs; see [`Whose`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs::{self, OpenOptions},
     io::{self, Read},
@@ -19,8 +20,9 @@ use std::{
 };
 
 use super::{
-    MARKER,
+    MARKER, ProcessId, adopt,
     id::{Stat, all_processes, is_gone},
+    protocol::Place,
     search::{KEEPER_NAME, has_user},
 };
 use crate::artifact::BINARY_NAME;
@@ -43,9 +45,42 @@ pub struct Unmanaged {
     pub why: String,
 }
 
+/// Whose processes are looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// Everybody's: before the first start of a boot, when anybody may have started a vault by hand.
+    Everybodys,
+    /// Those of these users only: once a vault of ours has run in this boot, one that was there before it would have been
+    /// found then, and one that came later was started by somebody who could use the keys, or wants to do harm.
+    Of(BTreeSet<u32>),
+}
+
+impl Whose {
+    /// Those of our own user, of root and of the owner of the key file that these arguments name.
+    pub fn trusted(args: &[String]) -> Self {
+        let key_file = key_args(args.iter().map(OsString::from)).remove(KEY_FILE);
+        let owner = key_file.and_then(|file| fs::metadata(file).ok()).map(|metadata| metadata.uid());
+        Self::Of([0, rustix::process::getuid().as_raw()].into_iter().chain(owner).collect())
+    }
+
+    fn includes(&self, process: ProcessId) -> bool {
+        match self {
+            Self::Everybodys => true,
+            // One whose user cannot be seen counts.
+            Self::Of(users) => users.iter().any(|user| has_user(process, *user).unwrap_or(true)),
+        }
+    }
+}
+
+/// Looks for a vault that is in the way of a start at this place, at everybody's processes before the first one of a boot.
+pub fn in_the_way(place: &Place, args: &[String]) -> io::Result<Option<Unmanaged>> {
+    let whose = if adopt::has_run(place) { Whose::trusted(args) } else { Whose::Everybodys };
+    find_unmanaged(args, &place.marker, &whose)
+}
+
 /// Looks for a vault of this account (that of the marker, `<genesis>-<account>`) or with the key that these
 /// arguments name. What a keeper keeps is not looked at here: that is for the lock to tell.
-pub fn find_unmanaged(args: &[String], marker: &str) -> io::Result<Option<Unmanaged>> {
+fn find_unmanaged(args: &[String], marker: &str, whose: &Whose) -> io::Result<Option<Unmanaged>> {
     let ours = key_args(args.iter().map(OsString::from));
     let processes = all_processes()?;
     let keepers: Vec<u32> =
@@ -56,7 +91,7 @@ pub fn find_unmanaged(args: &[String], marker: &str) -> io::Result<Option<Unmana
             continue;
         }
         let theirs = key_args(read_args(pid)?.into_iter());
-        if has_same_key(&ours, &theirs, pid) && !is_managed(pid) {
+        if has_same_key(&ours, &theirs, pid) && !is_managed(pid) && whose.includes(stat.id) {
             let names: Vec<&str> = ours.keys().copied().collect();
             return Ok(Some(found(stat, &format!("has the same {}", names.join(" and ")))));
         }
@@ -70,7 +105,7 @@ pub fn find_unmanaged(args: &[String], marker: &str) -> io::Result<Option<Unmana
             let owner = fs::symlink_metadata(&path).map(|metadata| metadata.uid());
             let is_theirs = owner.is_ok_and(|owner| has_user(stat.id, owner).unwrap_or(true));
             let is_kept = keepers.contains(&stat.parent) || is_managed(pid);
-            if stat.name == BINARY_NAME && is_theirs && !is_kept {
+            if stat.name == BINARY_NAME && is_theirs && !is_kept && whose.includes(stat.id) {
                 return Ok(Some(found(stat, &format!("is named by {}", path.display()))));
             }
         }
@@ -215,10 +250,15 @@ mod tests {
         let keyfile = folder.path().join("keys.json");
         fs::write(&keyfile, b"{}").expect("keys");
         let name = format!("key-{}", folder.path().display());
-        assert_eq!(find_unmanaged(&args(&keyfile, &name), "g-a").expect("searched"), None);
+        assert_eq!(
+            find_unmanaged(&args(&keyfile, &name), "g-a", &Whose::Everybodys).expect("searched"),
+            None
+        );
         // The keyfile relative to where it was started, and the name as a word of its own.
         let stranger = Stranger::start(folder.path(), &["--keyname", &name, "--keyfile=keys.json"], None);
-        let found = find_unmanaged(&args(&keyfile, &name), "g-a").expect("searched").expect("found");
+        let found = find_unmanaged(&args(&keyfile, &name), "g-a", &Whose::Everybodys)
+            .expect("searched")
+            .expect("found");
         assert_eq!(found.pid, stranger.0.id());
         assert!(found.why.contains("--keyfile and --keyname"), "{}", found.why);
     }
@@ -230,8 +270,11 @@ mod tests {
         fs::write(&keyfile, b"{}").expect("keys");
         let _other = Stranger::start(folder.path(), &["--keyfile=keys.json", "--keyname=other"], None);
         let _managed = Stranger::start(folder.path(), &["--keyfile=keys.json", "--keyname=ours"], Some("m"));
-        assert_eq!(find_unmanaged(&args(&keyfile, "ours"), "g-a").expect("searched"), None);
-        assert_eq!(find_unmanaged(&["--no-key".into()], "g-a").expect("searched"), None);
+        assert_eq!(
+            find_unmanaged(&args(&keyfile, "ours"), "g-a", &Whose::Everybodys).expect("searched"),
+            None
+        );
+        assert_eq!(find_unmanaged(&["--no-key".into()], "g-a", &Whose::Everybodys).expect("searched"), None);
     }
 
     #[test]
@@ -243,13 +286,38 @@ mod tests {
         let path = std::env::temp_dir().join(format!("kintsugi-parachain_{address}.pid"));
         let stranger = Stranger::start(folder.path(), &[], None);
         fs::write(&path, format!("{}\n", stranger.0.id())).expect("pid file");
-        let found = find_unmanaged(&[], &marker);
-        let of_another = find_unmanaged(&[], "genesis-alice");
+        let found = find_unmanaged(&[], &marker, &Whose::Everybodys);
+        let of_another = find_unmanaged(&[], "genesis-alice", &Whose::Everybodys);
         fs::write(&path, format!("{}\n", std::process::id())).expect("pid file");
-        let of_another_program = find_unmanaged(&[], &marker);
+        let of_another_program = find_unmanaged(&[], &marker, &Whose::Everybodys);
         fs::remove_file(&path).expect("remove");
         assert_eq!(found.expect("searched").expect("found").pid, stranger.0.id());
         assert_eq!(of_another.expect("searched"), None);
         assert_eq!(of_another_program.expect("searched"), None, "the pid was used again");
+    }
+
+    #[test]
+    fn t02_once_a_vault_has_run_only_those_who_could_use_its_keys_can_be_in_its_way() {
+        let folder = tempfile::tempdir().expect("folder");
+        let keyfile = folder.path().join("keys.json");
+        fs::write(&keyfile, b"{}").expect("keys");
+        let name = format!("key-{}", folder.path().display());
+        let stranger = Stranger::start(folder.path(), &["--keyname", &name, "--keyfile=keys.json"], None);
+        let args = args(&keyfile, &name);
+        let found = |whose| {
+            let found = find_unmanaged(&args, "g-a", &whose).expect("searched");
+            found.map(|unmanaged| unmanaged.pid)
+        };
+        let own = rustix::process::getuid().as_raw();
+        assert_eq!(found(Whose::Of(BTreeSet::from([own]))), Some(stranger.0.id()));
+        assert_eq!(found(Whose::Of(BTreeSet::from([u32::MAX - 7]))), None, "another user's");
+        assert_eq!(found(Whose::Everybodys), Some(stranger.0.id()));
+
+        // Our own user's, root's, and those of whoever owns the keys.
+        assert_eq!(Whose::trusted(&[]), Whose::Of(BTreeSet::from([0, own])));
+        let of_init = vec!["--keyfile=/proc/1/status".to_owned()];
+        let owner = fs::metadata("/proc/1/status").expect("there").uid();
+        assert_eq!(Whose::trusted(&of_init), Whose::Of(BTreeSet::from([0, own, owner])));
+        assert_eq!(Whose::trusted(&args), Whose::Of(BTreeSet::from([0, own])));
     }
 }

@@ -5,10 +5,11 @@ use std::fs;
 use rustix::process::Signal;
 use vaultvisor::process::{
     ProcessId,
-    adopt::{Observed, observe},
-    handle::{RunningVault, VaultEvent},
+    adopt::{Observed, observe, stop_own},
+    handle::{RunningVault, StartError, VaultEvent},
+    id::Processes,
     lock::{Cleanliness, Record},
-    protocol::{ExitStatus, Place},
+    protocol::{ExitStatus, Place, Spec},
 };
 
 use super::site::{FOREVER, Site, WAITING, has_ended, hold, kill, until};
@@ -95,7 +96,7 @@ async fn an_adopted_vault_whose_stop_does_not_end_is_named_with_its_state() {
     let mut events = Vec::new();
     let mut held = Some(held);
     while let Some(event) = vault.next().await {
-        if let VaultEvent::NotEnded { what } = &event {
+        if let VaultEvent::NotEnded(Processes { what, .. }) = &event {
             assert!(what.starts_with(&format!("process {} (vault), state Z", process.pid)), "{what}");
             held = None;
         }
@@ -288,4 +289,72 @@ async fn a_vault_that_lost_keeper_and_vaultvisor_is_seen_to_its_end() {
     expect_end(&mut vault, None).await;
     assert!(has_ended(process));
     site.printed("asked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_of_the_account_that_was_configured_before_is_neither_adopted_nor_run_beside() {
+    let site = Site::new(WAITING);
+    let process = site.abandoned().await;
+    until("exit.json", || site.path("exit.json").exists());
+    // The account was changed while no vaultvisor ran: another lock and marker, the same folder.
+    let mut other = Site::new(WAITING);
+    let place = Place { lock: site.path("other.lock"), marker: "other".into(), ..site.spec.place.clone() };
+    let observed = observe(&place).await;
+    let Observed::NotProvable { lock_is_held: false, reason } = observed else { panic!("{observed:?}") };
+    assert!(reason.contains(&format!("changed from {}", site.spec.place.marker)), "{reason}");
+    assert!(reason.contains(&process.pid.to_string()), "{reason}");
+    let binaries = other.spec.binary_folder.clone();
+    other.spec = Spec { place: place.clone(), binary_folder: binaries, ..other.spec.clone() };
+    let refused = other.prepared().await.expect("prepared").start().await;
+    let Err(StartError::NotGone(left)) = refused else { panic!("{refused:?}") };
+    assert!(left.pids.contains(&process.pid), "{left:?}");
+    assert!(!has_ended(process));
+
+    // Its own record of the run is not believed either, where the lock's record is of another account's keeper.
+    fs::remove_file(site.path("run.json")).expect("remove");
+    fs::copy(&site.spec.place.lock, &place.lock).expect("copy");
+    let observed = observe(&place).await;
+    assert!(
+        matches!(observed, Observed::NotProvable { .. }),
+        "its keeper was told another marker: {observed:?}"
+    );
+    fs::remove_file(&place.lock).expect("remove");
+
+    // When it has ended, nothing is in the way.
+    site.adopted().await.stopper.stop();
+    until("its end", || site.record().state == Cleanliness::Clean);
+    assert!(matches!(observe(&place).await, Observed::Nothing));
+    other.started().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_cannot_be_taken_over_is_stopped_as_ones_own_and_anothers_is_left_alone() {
+    let site = Site::new(&format!("trap 'exit 5' INT; {WAITING}"));
+    let process = site.abandoned().await;
+    until("exit.json", || site.path("exit.json").exists());
+    let run = fs::read_to_string(site.path("run.json")).expect("run.json");
+    let mut run: serde_json::Value = serde_json::from_str(&run).expect("JSON");
+    run["binary"]["inode"] = 1.into();
+    fs::write(site.path("run.json"), run.to_string()).expect("write");
+    let other = Place { home: "/another/home".into(), ..site.spec.place.clone() };
+    assert_eq!(stop_own(&other).await, None);
+    assert!(!has_ended(process), "it is not that home's");
+    assert_eq!(stop_own(&site.spec.place).await, None);
+    assert!(has_ended(process));
+    let record = site.record();
+    assert_eq!((record.state, record.told_to_end), (Cleanliness::Clean, true));
+
+    // One that has lost its keeper too, and one that nobody can end.
+    let mut site = Site::new(WAITING);
+    site.spec.place.grace_ms = 200;
+    let process = site.abandoned().await;
+    kill(site.record().keeper, Signal::KILL);
+    assert_eq!(stop_own(&site.spec.place).await, None);
+    assert!(has_ended(process));
+    let process = site.abandoned().await;
+    let Some(held) = hold(process) else { return };
+    let left = stop_own(&site.spec.place).await.expect("it does not end");
+    assert!(left.pids.contains(&site.record().keeper.pid), "{left:?}");
+    drop(held);
+    until("its end", || has_ended(process));
 }

@@ -19,7 +19,7 @@ use vaultvisor::{
         ProcessId, StopSignal,
         handle::{PrepareError, Prepared, RunningVault},
         lock::{Record, look_at_record},
-        protocol::{Output, Place, Spec},
+        protocol::{Output, PROTOCOL, Place, Spec},
         search::{Scope, search},
     },
     release::Checksum,
@@ -67,6 +67,7 @@ impl Site {
         };
         let spec = Spec {
             place,
+            protocol: PROTOCOL,
             run_id: "run-0".into(),
             version: "1.2.3".into(),
             binary_folder,

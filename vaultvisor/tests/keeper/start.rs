@@ -4,7 +4,11 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use sha2::{Digest, Sha256};
 use vaultvisor::{
-    process::{MARKER, handle::StartError, protocol::ExitStatus},
+    process::{
+        MARKER,
+        handle::{Prepared, StartError},
+        protocol::{ExitStatus, PROTOCOL},
+    },
     release::Checksum,
 };
 
@@ -121,4 +125,29 @@ async fn a_file_that_cannot_be_executed_is_reported_and_the_lock_is_free_again()
             "{refused:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_and_a_vaultvisor_of_two_versions_refuse_each_other_and_say_what_to_do() {
+    // A keeper that was installed over the one of a vaultvisor that still runs.
+    let mut site = Site::new(WAITING);
+    site.spec.protocol = PROTOCOL + 1;
+    let refused = site.prepared().await.expect_err("another protocol").to_string();
+    let (own, other) = (format!("keeper speaks protocol {PROTOCOL}"), format!("vaultvisor {}", PROTOCOL + 1));
+    assert!(refused.contains(&own) && refused.contains(&other) && refused.contains("SIGQUIT"), "{refused}");
+
+    // And one that is older than this vaultvisor.
+    let site = Site::new(WAITING);
+    for said in
+        [r#"{"report": "ready", "warning": null}"#, r#"{"report": "ready", "protocol": 99, "warning": null}"#]
+    {
+        let keeper = site.path("old-keeper");
+        let script = format!("#!/bin/dash\necho '{said}' >&0\nread command\n");
+        fs::write(&keeper, script).expect("write");
+        fs::set_permissions(&keeper, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let refused = Prepared::new(&keeper, &site.next_spec(), &Default::default()).await;
+        let refused = refused.expect_err("another protocol").to_string();
+        assert!(refused.contains("install both programs"), "{refused}");
+    }
+    assert!(!site.spec.place.lock.exists(), "nothing was begun");
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use vaultvisor::process::{
     handle::{StartError, VaultEvent},
+    id::Processes,
     protocol::ExitStatus,
 };
 
@@ -107,7 +108,8 @@ async fn a_stop_that_does_not_end_names_pid_and_state_goes_on_and_tells_the_end(
     let asked = Instant::now();
     vault.stopper.stop();
     let event = vault.next().await;
-    let Some(VaultEvent::NotEnded { what }) = event else { panic!("{event:?}") };
+    let Some(VaultEvent::NotEnded(Processes { pids, what })) = event else { panic!("{event:?}") };
+    assert_eq!(pids, [vault.vault.pid]);
     assert!(what.starts_with(&format!("process {} (vault), state Z", vault.vault.pid)), "{what}");
     assert!(asked.elapsed() >= Duration::from_millis(10_100), "{:?}", asked.elapsed());
     let refused = site.prepared().await.expect("prepared").start().await;

@@ -41,6 +41,8 @@ pub(crate) struct Coverage {
     pub(crate) blocked: u64,
     /// Stops that took longer than they may.
     pub(crate) stuck: u64,
+    /// Orderly ends that left something that did not end.
+    pub(crate) left: u64,
     /// An operator's commands.
     pub(crate) commands: u64,
     /// Releases that were made ready.
@@ -74,6 +76,7 @@ impl Coverage {
         self.excused += other.excused;
         self.blocked += other.blocked;
         self.stuck += other.stuck;
+        self.left += other.left;
         self.commands += other.commands;
         self.staged += other.staged;
         self.migrated += other.migrated;
@@ -165,8 +168,10 @@ impl Life {
             self.coverage.rejected += 1;
             // What ended while nobody looked, and was not told to; or went down with its machine too often.
             let process = self.machine.process.as_ref();
-            let recovers = matches!(event, Event::Recovered { .. })
-                && process.is_none_or(|process| !self.was_told(process.pid));
+            let is_told = process
+                .is_some_and(|process| process.build.checksum == checksum && self.was_told(process.pid));
+            let is_other_boot = before.boot.as_ref() != Some(&self.machine.boot_id());
+            let recovers = matches!(event, Event::Recovered { .. }) && (is_other_boot || !is_told);
             if !self.coverage.blamed.remove(&checksum) && !recovers {
                 return Err(format!("{} is rejected by {event:?} and did nothing wrong", rejection.build));
             }
@@ -182,7 +187,7 @@ impl Life {
     /// Something that lives is stopped only to make room for what should run, or for good.
     pub(crate) fn judge_stop(&mut self, event: &Event, next: &State, action: &Action) -> Outcome {
         let why = match (action, &next.process) {
-            (Action::Stop, _) if next.shutting_down => return Ok(()),
+            (Action::Stop | Action::StopOwn, _) if next.shutting_down => return Ok(()),
             (Action::Switch { to: Launch { build: to, .. } }, Phase::Switching { from, reason, .. }) => {
                 match reason {
                     Reason::Release if next.hold.is_some() && next.override_build.is_none() => {
@@ -196,7 +201,7 @@ impl Life {
                     reason => Some(format!("{reason:?}")),
                 }
             }
-            (Action::Stop | Action::Switch { .. }, phase) => Some(format!("{phase:?}")),
+            (Action::Stop | Action::StopOwn | Action::Switch { .. }, phase) => Some(format!("{phase:?}")),
             _ => None,
         };
         if let Some(why) = why {
@@ -236,7 +241,13 @@ impl Life {
     fn check_window(&mut self) -> Outcome {
         let Some(daemon) = &self.daemon else { return Ok(()) };
         let state = &daemon.recorded.state;
-        let Some(upgrade) = state.upgrade.as_ref().filter(|_| state.upgrade_window) else { return Ok(()) };
+        let Some(upgrade) = &state.upgrade else {
+            self.excused_until = None;
+            return Ok(());
+        };
+        if !state.upgrade_window {
+            return Ok(());
+        }
         let (of, until) = ((self.incarnation, upgrade.to), upgrade.excuses.until);
         match self.excused_until.filter(|(known, _)| *known == of) {
             Some((_, known)) if until > known => return Err("an upgrade excuses exits for longer".into()),
@@ -286,6 +297,9 @@ impl Life {
         self.check_window()?;
         let Some(daemon) = &self.daemon else { return Ok(()) };
         let state = &daemon.recorded.state;
+        if state.shutting_down && !state.is_stopped() && daemon.wake_at().is_none() {
+            return Err("N3: vaultvisor was told to end, and may never do".into());
+        }
         let incarnation = self.incarnation;
         let is_told = self.agenda.values().any(|item| {
             matches!(item, Item::Tell(of, event) if *of == incarnation && !matches!(event, Event::Fetched(_) | Event::FetchFailed { .. }))

@@ -44,6 +44,8 @@ pub(crate) struct Daemon {
     pub(crate) give_up: bool,
     /// Whether something is being made ready.
     pub(crate) staging: bool,
+    /// Set while what is in the way is being stopped.
+    pub(crate) clearing: bool,
 }
 
 impl Work {
@@ -83,6 +85,10 @@ impl Life {
         };
         let observed = match &self.machine.process {
             _ if self.machine.intruder_until.is_some() => not_provable("held by another home"),
+            // Its keeper has not recorded yet what it runs.
+            Some(process) if process.main_lives && process.keeper_lives && self.rng.chance(0.05) => {
+                not_provable("it runs, and nothing is recorded of it")
+            }
             Some(process) if process.main_lives => {
                 let (build, pid, since) = (process.build.clone(), process.pid, process.since);
                 Observed::Runs { build, pid, since, told_to_end: process.told_on_record }
@@ -114,6 +120,7 @@ impl Life {
             fetching: BTreeSet::new(),
             give_up: false,
             staging: false,
+            clearing: false,
         });
         let stored = self.machine.stored();
         let snapshots = self.machine.data.records();
@@ -226,7 +233,11 @@ impl Life {
     }
 
     fn stopped(&mut self) -> Outcome {
-        if self.daemon.as_ref().and_then(|daemon| daemon.current).is_some() {
+        let Some(daemon) = &self.daemon else { return Ok(()) };
+        let own = self.machine.process.as_ref().is_some_and(|process| !process.is_gone);
+        if daemon.recorded.state.left_behind().is_some() {
+            self.coverage.left += 1;
+        } else if daemon.current.is_some() || own {
             return Err("it says that it has stopped, and its vault may still run".into());
         }
         self.coverage.shutdowns += 1;
@@ -331,6 +342,17 @@ impl Life {
                     }
                 }
             }
+            Action::StopOwn => {
+                let own = self.machine.process.as_ref().filter(|process| !process.is_gone);
+                let own = own.map(|process| process.pid).filter(|_| self.machine.intruder_until.is_none());
+                match own {
+                    Some(pid) => {
+                        daemon.clearing = true;
+                        self.stop_vault(pid);
+                    }
+                    None => self.tell(Event::Cleared { left: None }),
+                }
+            }
             Action::Prune { keep } => {
                 // It may have waited for the disk: what is needed by now stays as well.
                 let (now, fetching) = (daemon.recorded.state.needed(), &daemon.fetching);
@@ -401,6 +423,9 @@ impl Life {
     /// What a switch has waited for.
     pub(crate) fn old_is_gone(&mut self, pid: u32) {
         let Some(daemon) = &mut self.daemon else { return };
+        if std::mem::take(&mut daemon.clearing) {
+            return self.tell(Event::Cleared { left: None });
+        }
         if daemon.current == Some(pid) {
             daemon.current = None;
         }
@@ -423,9 +448,16 @@ impl Life {
         let (build, reason) = (launch.build, "no".to_owned());
         if daemon.give_up {
             self.tell(Event::WorkFailed { build, reason, data });
+        } else if let Some((pid, build)) = self.adoptable() {
+            // Its own, which could not be taken over before.
+            if let Some(daemon) = &mut self.daemon {
+                daemon.current = Some(pid);
+            }
+            self.tell(Event::Started { build, pid, downtime: None });
         } else if self.machine.is_occupied() {
             self.coverage.blocked += 1;
-            self.tell(Event::NotProvablyGone { build, lock_is_held: true, reason, data });
+            let processes = vec![];
+            self.tell(Event::NotProvablyGone { build, lock_is_held: true, processes, reason, data });
         } else if !self.machine.is_proved(build.checksum) {
             // It was changed between hash and exec: refused.
             self.tell(Event::StartFailed { build, reason, data });
@@ -439,6 +471,20 @@ impl Life {
             self.tell(Event::Started { build, pid, downtime: None });
         }
         Ok(())
+    }
+
+    fn adoptable(&mut self) -> Option<(u32, Build)> {
+        let is_free = self.machine.intruder_until.is_none() && self.rng.chance(0.5);
+        let process = self.machine.living().filter(|process| is_free && process.keeper_lives)?;
+        Some((process.pid, process.build.clone()))
+    }
+
+    /// What is in the way, and is its own, does not end.
+    pub(crate) fn clearing_is_slow(&mut self, pid: u32) {
+        let clears = self.daemon.as_mut().is_some_and(|daemon| std::mem::take(&mut daemon.clearing));
+        if clears {
+            self.tell(Event::Cleared { left: Some(format!("pid {pid} in state D")) });
+        }
     }
 
     pub(crate) fn probe(&mut self) -> Outcome {
@@ -469,6 +515,7 @@ pub(crate) fn is_under_way(daemon: &Daemon, state: &State, is_told: bool) -> boo
         Phase::Running { process, .. } | Phase::Ending { process, .. } | Phase::Stopping { process, .. } => {
             daemon.current == Some(process.pid) || is_told
         }
+        Phase::Clearing { .. } => daemon.clearing || is_told,
         _ => true,
     }
 }

@@ -260,7 +260,13 @@ impl Life {
         daemon.starting = None;
         let (build, reason) = (launch.build, "no".to_owned());
         match occupied && !daemon.give_up {
-            true => self.tell(Event::NotProvablyGone { build, lock_is_held: true, reason, data }),
+            true => self.tell(Event::NotProvablyGone {
+                build,
+                lock_is_held: true,
+                processes: vec![],
+                reason,
+                data,
+            }),
             false => self.tell(Event::WorkFailed { build, reason, data }),
         }
         Ok(())

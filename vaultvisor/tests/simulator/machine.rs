@@ -263,7 +263,11 @@ impl Life {
     pub(crate) fn stop_is_slow(&mut self, pid: u32) -> Outcome {
         if self.machine.process.as_ref().is_some_and(|process| process.pid == pid && !process.is_gone) {
             self.coverage.stuck += 1;
-            self.tell_of(pid, Event::NotEnded { pid, what: format!("pid {pid} in state D") });
+            self.clearing_is_slow(pid);
+            self.tell_of(
+                pid,
+                Event::NotEnded { pid, left: vec![pid], what: format!("pid {pid} in state D") },
+            );
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use std::{collections::VecDeque, fmt::Write};
 
 use vaultvisor::decide::{
     Command, Event, Moment, Policy,
-    state::{Name, Phase},
+    state::{Concern, Name, Phase},
 };
 
 use self::{
@@ -348,6 +348,12 @@ impl Life {
         if matches!(state.process, Phase::Barred { .. }) && !self.policy.restore_after_live {
             // An operator has seen that nothing was paid.
             self.policy.restore_after_live = true;
+            let _ = self.decide(Event::Tick);
+            return false;
+        }
+        if state.problems.iter().any(|problem| problem.concern == Concern::Staging) && !self.policy.data_dir {
+            // An operator has read that a release migrates data, and said where it is.
+            self.policy.data_dir = true;
             let _ = self.decide(Event::Tick);
             return false;
         }

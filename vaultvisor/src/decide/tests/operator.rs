@@ -120,6 +120,7 @@ fn rule_9_retry_ends_every_wait() {
     driver.step(Event::NotProvablyGone {
         build,
         lock_is_held: false,
+        processes: vec![],
         reason: "x".into(),
         data: DataLeft::Untouched,
     });

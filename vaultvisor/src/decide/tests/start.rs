@@ -6,7 +6,7 @@ fn never_two_wins_over_always_one_when_the_old_vault_is_not_provably_gone() {
     driver.chain(&two());
     driver.fetched(&two());
     let (build, reason, data) = (Build::from(&two()), "held by x".into(), DataLeft::Untouched);
-    let held = Event::NotProvablyGone { build, lock_is_held: true, reason, data };
+    let held = Event::NotProvablyGone { build, lock_is_held: true, processes: vec![], reason, data };
     assert_eq!(driver.step(held), [], "nothing is started");
     assert_eq!(driver.state.name(), Name::Blocked);
     assert!(driver.problem().contains("held by x"));
