@@ -11,9 +11,11 @@
 //! - [`check`]: all sources, once.
 //! - [`agreement`]: who stated what, and what enough sources state the same of.
 //! - [`mod@follow`]: which sources are connected, what they say, and what of it is believed.
+//! - [`annotation`]: who stated a release, and where; for people only.
 //! - [`governance`]: the calls that state a release: made, signed and submitted, and explained.
 
 pub mod agreement;
+pub mod annotation;
 pub mod check;
 pub mod endpoints;
 pub mod follow;

@@ -3,6 +3,7 @@
 //! - [`home`]: the folder of everything durable, and the lock that makes this vaultvisor its only one;
 //! - `fleet`: which vaults and networks are supervised, and how a new configuration is put in force;
 //! - `network_task`: follows one chain and makes what it saw durable before any vault hears of it;
+//! - `announce`: what the chain's events tell of the releases that it states;
 //! - `vault_task`: the loop of events and decisions of one vault;
 //! - `executor`: carries out the actions of one vault;
 //! - `places`: where a release's binary is fetched from;
@@ -13,6 +14,7 @@
 //! - [`forget`]: what was seen of a chain goes, after it was reset;
 //! - `notify`: tells a service manager how far we are.
 
+mod announce;
 mod chronicle;
 mod control;
 mod executor;

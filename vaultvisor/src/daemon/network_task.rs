@@ -13,7 +13,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{chronicle::Chronicle, unix_secs};
+use super::{announce::announcements, chronicle::Chronicle, unix_secs};
 use crate::{
     chain::{ChainStatus, Known, Note, NoteKind, SourceSettings, follow::follow},
     config::Network,
@@ -44,6 +44,8 @@ pub(super) fn spawn(
     if let Some(record) = known.as_ref().and_then(|known| known.record) {
         records.saw(record);
     }
+    let (mut announcer, announcements) =
+        announcements(&network.name, records.clone(), known.as_ref(), chronicle.clone());
     let settings = SourceSettings {
         network: network.name.clone(),
         endpoints: network.endpoints,
@@ -66,6 +68,9 @@ pub(super) fn spawn(
                     status.view = published.borrow().view.clone();
                     status.problem = Some(problem);
                 }
+                if let Some(view) = &status.view {
+                    announcer.saw(view);
+                }
                 published.send_replace(status);
             }
         };
@@ -74,7 +79,7 @@ pub(super) fn spawn(
                 chronicle.add(vec![line(&name, note)]).await;
             }
         };
-        tokio::join!(follow(settings, seen, notes), record, write);
+        tokio::join!(follow(settings, seen, notes), record, write, announcements.write());
     });
     task.abort_handle()
 }

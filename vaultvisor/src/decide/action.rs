@@ -102,6 +102,8 @@ pub struct Entry {
 pub enum Kind {
     /// The chain states a release that it did not state before.
     Stated,
+    /// What the chain's own event tells of a release that it states: block, extrinsic and signer.
+    Announced,
     /// A switch begins.
     Switching,
     /// A process was executed.

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// A client that works with one block's metadata.
-pub(super) type AtBlock = OnlineClientAtBlock<SubstrateConfig>;
+pub(in crate::chain) type AtBlock = OnlineClientAtBlock<SubstrateConfig>;
 
 /// Which block to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Snapshot {
 
 /// Why a chain could not be read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NodeError {
+pub(in crate::chain) enum NodeError {
     #[error("{doing}")]
     Rpc { doing: &'static str, source: Box<subxt_rpcs::Error> },
     #[error("reading the chain's metadata")]
@@ -73,13 +73,18 @@ pub(super) async fn at(rpc: &RpcClient, head: Head) -> Result<AtBlock, NodeError
         Head::Finalized => ("chain_getFinalizedHead", "asking for the finalized block"),
     };
     let hash: H256 = request(rpc, method, rpc_params![], doing).await?;
+    at_block(rpc, hash).await
+}
+
+/// A client for that block: with the metadata of the runtime in its state, which executes the next one.
+pub(in crate::chain) async fn at_block(rpc: &RpcClient, hash: H256) -> Result<AtBlock, NodeError> {
     let backend = LegacyBackend::builder().build(rpc.clone());
     let client = OnlineClient::<SubstrateConfig>::from_backend(Arc::new(backend)).await?;
     Ok(client.at_block(hash).await.map_err(Box::new)?)
 }
 
 /// One request.
-pub(super) async fn request<T: serde::de::DeserializeOwned>(
+pub(in crate::chain) async fn request<T: serde::de::DeserializeOwned>(
     rpc: &RpcClient,
     method: &str,
     params: RpcParams,
@@ -87,6 +92,33 @@ pub(super) async fn request<T: serde::de::DeserializeOwned>(
 ) -> Result<T, NodeError> {
     let answer = rpc.request(method, params).await;
     answer.map_err(|source| NodeError::Rpc { doing, source: Box::new(source) })
+}
+
+/// The extrinsics of a block, encoded.
+pub(in crate::chain) async fn extrinsics(rpc: &RpcClient, hash: H256) -> Result<Vec<Vec<u8>>, NodeError> {
+    #[derive(serde::Deserialize)]
+    struct Signed {
+        block: Block,
+    }
+    #[derive(serde::Deserialize)]
+    struct Block {
+        extrinsics: Vec<Extrinsic>,
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Extrinsic {
+        /// `0x` and hexadecimal digits, as nodes print them.
+        Hex(String),
+        /// Numbers, as nodes of SDK stable2609 print them.
+        Bytes(Vec<u8>),
+    }
+    let signed: Signed = request(rpc, "chain_getBlock", rpc_params![hash], "asking for a block").await?;
+    let bytes = |extrinsic| match extrinsic {
+        // What is not hexadecimal is no extrinsic, and equal to none.
+        Extrinsic::Hex(digits) => hex::decode(digits.trim_start_matches("0x")).unwrap_or_default(),
+        Extrinsic::Bytes(bytes) => bytes,
+    };
+    Ok(signed.block.extrinsics.into_iter().map(bytes).collect())
 }
 
 /// The bytes under a key; `None` if there are none.

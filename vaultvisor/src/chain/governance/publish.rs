@@ -226,31 +226,11 @@ async fn included(
 
 /// Where in a block a transaction is. Read here and not by `subxt`, which knows one form of extrinsics only.
 async fn index_in_block(rpc: &RpcClient, hash: H256, transaction: &[u8]) -> Result<u32, PublishError> {
-    #[derive(serde::Deserialize)]
-    struct Signed {
-        block: Block,
-    }
-    #[derive(serde::Deserialize)]
-    struct Block {
-        extrinsics: Vec<Extrinsic>,
-    }
-    #[derive(PartialEq, serde::Deserialize)]
-    #[serde(untagged)]
-    enum Extrinsic {
-        /// `0x` and hexadecimal digits, as nodes print them.
-        Hex(String),
-        /// Numbers, as nodes of SDK stable2609 print them.
-        Bytes(Vec<u8>),
-    }
-    let signed: Signed = rpc
-        .request("chain_getBlock", rpc_params![hash])
-        .await
-        .map_err(|error| PublishError::Outcome(Box::new(error)))?;
-    let forms =
-        [Extrinsic::Hex(format!("0x{}", hex::encode(transaction))), Extrinsic::Bytes(transaction.to_vec())];
-    let mut extrinsics = signed.block.extrinsics.iter();
+    let extrinsics =
+        node::extrinsics(rpc, hash).await.map_err(|error| PublishError::Outcome(Box::new(error)))?;
     extrinsics
-        .position(|extrinsic| forms.contains(extrinsic))
+        .iter()
+        .position(|extrinsic| extrinsic == transaction)
         .and_then(|index| u32::try_from(index).ok())
         .ok_or_else(|| PublishError::Outcome("the node named a block that does not have it".into()))
 }
