@@ -167,10 +167,14 @@ impl DevChain {
         found.block.extrinsics.len() - 1
     }
 
+    /// The hash of the last finalized block.
+    pub async fn finalized_hash(&self) -> String {
+        self.request("chain_getFinalizedHead", rpc_params![]).await
+    }
+
     /// The number of the last finalized block.
     pub async fn finalized_number(&self) -> u64 {
-        let hash: String = self.request("chain_getFinalizedHead", rpc_params![]).await;
-        self.number(rpc_params![hash]).await
+        self.number(rpc_params![self.finalized_hash().await]).await
     }
 
     async fn number(&self, block: RpcParams) -> u64 {

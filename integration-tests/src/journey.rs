@@ -9,6 +9,7 @@ use crate::{
     release_server::ReleaseServer,
     releases::Release,
     rpc_proxy::RpcProxy,
+    wait,
 };
 
 /// How an operator's Vaultvisor reads the chain.
@@ -89,11 +90,48 @@ impl Journey {
 
     /// On this chain, which is read through this source, with nothing released yet.
     pub async fn on_through(chain: DevChain, source: Source) -> Self {
-        let server = ReleaseServer::start().await;
         let proxy = match source {
             Source::OldNode => Some(RpcProxy::in_front_of_old(chain.url()).await),
             Source::Node => None,
         };
+        Self::with(chain, proxy).await
+    }
+
+    /// On a new chain of its own, read through a [`node`](Self::node) of that kind which does what the test says.
+    pub async fn through_a_changeable(source: Source) -> Self {
+        let chain = DevChain::start().await;
+        let proxy = match source {
+            Source::OldNode => RpcProxy::in_front_of_old(chain.url()).await,
+            Source::Node => RpcProxy::in_front_of(chain.url()).await,
+        };
+        Self::with(chain, Some(proxy)).await
+    }
+
+    /// The node between Vaultvisor and the chain.
+    ///
+    /// # Panics
+    /// On a journey without one.
+    pub fn node(&self) -> &RpcProxy {
+        self.proxy.as_ref().expect("this journey reads the chain itself")
+    }
+
+    /// Has the chain's sudo key write values into its storage, by raw key: final when this returns.
+    pub async fn write_storage(&self, values: &[(Vec<u8>, Vec<u8>)]) {
+        self.chain.sudo("System", "set_storage", &values.to_vec()).await;
+        for (key, value) in values {
+            let key = format!("0x{}", hex::encode(key));
+            wait::until(&format!("{key} to be written"), async || {
+                match self.chain.raw_storage(&key, &self.chain.finalized_hash().await).await {
+                    Some(found) if found == *value => Ok(()),
+                    found => Err(format!("{found:?}")),
+                }
+            })
+            .await;
+        }
+    }
+
+    async fn with(chain: DevChain, proxy: Option<RpcProxy>) -> Self {
+        let server = ReleaseServer::start().await;
         let endpoint = proxy.as_ref().map_or_else(|| chain.url().to_owned(), RpcProxy::url);
         let operator = Operator::new(&endpoint, &server.url_template());
         Self { operator, server, proxy, chain }

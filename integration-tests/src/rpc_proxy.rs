@@ -73,15 +73,16 @@ struct Behaviour {
     frozen: Option<Frozen>,
     mute: bool,
     refuse: bool,
+    /// Whether the node is an old one, which it stays whatever else it does.
+    is_old: bool,
     upstream: Option<String>,
 }
 
 impl Behaviour {
     fn answer_to(&self, method: &str, params: &Value) -> Option<&Answer> {
-        let is_frozen_out =
-            self.frozen.is_some() && MODERN_METHODS.iter().any(|name| method.starts_with(name));
-        if is_frozen_out {
-            // A modern node's own account of its blocks cannot be changed from outside; an old node's can.
+        // A modern node's own account of its blocks cannot be changed from outside; an old node's can.
+        let looks_old = self.is_old || self.frozen.is_some();
+        if looks_old && MODERN_METHODS.iter().any(|name| method.starts_with(name)) {
             return Some(&Answer::Hidden);
         }
         let matches = |(name, part, _): &&(String, String, Answer)| {
@@ -133,9 +134,7 @@ impl RpcProxy {
     /// In front of a node that looks like an old one from here: the legacy methods only.
     pub async fn in_front_of_old(node: &str) -> Self {
         let proxy = Self::in_front_of(node).await;
-        for methods in MODERN_METHODS {
-            proxy.hide(methods);
-        }
+        proxy.shared.behaviour().is_old = true;
         proxy
     }
 
@@ -211,8 +210,8 @@ impl RpcProxy {
     /// Does again what the node behind it does, for all connections.
     pub fn be_honest(&self) {
         let mut behaviour = self.shared.behaviour();
-        let upstream = behaviour.upstream.take();
-        *behaviour = Behaviour { upstream, ..Behaviour::default() };
+        let (is_old, upstream) = (behaviour.is_old, behaviour.upstream.take());
+        *behaviour = Behaviour { is_old, upstream, ..Behaviour::default() };
     }
 
     /// Ends every connection that is open now, without a word.
@@ -288,9 +287,14 @@ async fn ask(node: &str, method: &str, params: Value) -> Value {
     let (mut node, _) = connect_async(node).await.expect("the node is there");
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
     node.send(Message::text(request)).await.expect("the node takes requests");
-    let answer = node.next().await.expect("the node answers").expect("the connection holds");
-    let answer: Value = serde_json::from_str(answer.to_text().expect("nodes answer in text")).expect("JSON");
-    answer["result"].clone()
+    loop {
+        // Nodes also ping.
+        let message = node.next().await.expect("the node answers").expect("the connection holds");
+        if let Message::Text(answer) = message {
+            let answer: Value = serde_json::from_str(answer.as_str()).expect("JSON");
+            return answer["result"].clone();
+        }
+    }
 }
 
 /// Serves one connection to its end. A client that does not take its answers loses it.

@@ -92,7 +92,11 @@ impl DevChain {
 
     /// A value without a key of its own, after a block.
     pub async fn storage(&self, pallet: &str, item: &str, block: &str) -> Option<Vec<u8>> {
-        let key = key(pallet, item);
+        self.raw_storage(&key(pallet, item), block).await
+    }
+
+    /// The value under a raw key (`0x` and digits), after a block.
+    pub async fn raw_storage(&self, key: &str, block: &str) -> Option<Vec<u8>> {
         let value: Option<String> = self.request("state_getStorage", rpc_params![key, block]).await;
         value.map(|value| bytes(&value))
     }

@@ -205,6 +205,11 @@ async fn t15_an_endpoint_that_says_nothing_with_an_open_connection_is_left_for_a
     is_taken_over_beside_an_endpoint(Node::Modern, |proxy| proxy.mute(true)).await;
 }
 
+#[tokio::test]
+async fn t15_an_old_endpoint_that_says_nothing_with_an_open_connection_is_left_for_another() {
+    is_taken_over_beside_an_endpoint(Node::Old, |proxy| proxy.mute(true)).await;
+}
+
 async fn the_last_of_ten_releases_runs(node: Node) {
     /// How long the connection is cut every second.
     const MINUTE: Duration = Duration::from_secs(60);

@@ -4,9 +4,11 @@
 //! `cargo test --workspace --test journeys update::`.
 
 mod adoption;
+mod announcement;
 mod bad_releases;
 mod check;
 mod cli;
+mod clients_info;
 mod clock_jumps;
 mod damaged_store;
 mod dev_chain;
@@ -17,6 +19,7 @@ mod forget_chain;
 mod fresh_start;
 mod governance_calls;
 mod hostile_clients;
+mod hostile_node;
 mod http_status;
 mod many_vaults;
 mod migrations;

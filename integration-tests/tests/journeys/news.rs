@@ -1,7 +1,7 @@
 //! T18: another release is stated while the last one is still on its way.
 
 use integration_tests::{
-    journey::Journey,
+    journey::{Journey, Source},
     ledger,
     operator::{Operator, VAULT},
     orders::Order,
@@ -9,6 +9,10 @@ use integration_tests::{
     wait,
 };
 use serde_json::json;
+
+integration_tests::through! {
+    t18_a_release_stated_during_a_download_wins_and_the_other_never_runs: Node, OldNode;
+}
 
 /// Waits until the vault knows that the chain states this release.
 async fn is_target(operator: &Operator, release: &Release) {
@@ -37,9 +41,8 @@ async fn is_all_that_is_left(operator: &Operator, release: &Release) {
     );
 }
 
-#[tokio::test]
-async fn t18_a_release_stated_during_a_download_wins_and_the_other_never_runs() {
-    let journey = Journey::begin().await;
+async fn t18_a_release_stated_during_a_download_wins_and_the_other_never_runs(source: Source) {
+    let journey = Journey::through(source).await;
     let operator = &journey.operator;
     let first = journey.release("1.0.0").await;
     let _daemon = operator.run();

@@ -7,20 +7,25 @@ use integration_tests::{
         DevChain,
         state::{CurrentRelease, Event, PALLET, PendingRelease},
     },
-    journey::Journey,
+    journey::{Journey, Source},
     ledger,
     operator::{NETWORK, has_seen},
     releases::Release,
 };
 use subxt::ext::codec::Encode;
 
+integration_tests::through! {
+    a_vault_runs_on_through_the_upgrade_and_switches_when_its_release_comes_into_force: Node, OldNode;
+    an_upgrade_that_moves_the_pallet_disturbs_nobody_and_later_releases_arrive: Node, OldNode;
+}
+
 /// The pallet's index in the first runtimes, and in the one that moved it.
 const INDEX: u8 = 9;
 const MOVED_INDEX: u8 = 42;
 
 /// A journey on a chain that makes blocks on request only, with release 1.0.0 in force and final.
-pub(super) async fn begin_by_hand() -> (Journey, Release) {
-    let journey = Journey::on(DevChain::start_manual().await).await;
+pub(super) async fn begin_by_hand(source: Source) -> (Journey, Release) {
+    let journey = Journey::on_through(DevChain::start_manual().await, source).await;
     let release = Release::of_test_vault("1.0.0");
     journey.server.offer(&release, NETWORK);
     journey.publish(&release, &["--wait", "none"]).await.exited(0);
@@ -89,7 +94,7 @@ async fn is_untouched(
 
 #[tokio::test]
 async fn a_scheduled_release_comes_into_force_in_the_first_block_that_the_new_runtime_executes() {
-    let (journey, first) = begin_by_hand().await;
+    let (journey, first) = begin_by_hand(Source::Node).await;
     let chain = &journey.chain;
     let second = schedule(&journey, "2.0.0", 2).await;
     let migration = ("args-migration", [7u8; 32]);
@@ -108,7 +113,7 @@ async fn a_scheduled_release_comes_into_force_in_the_first_block_that_the_new_ru
 
 #[tokio::test]
 async fn a_cancelled_release_does_not_come_into_force() {
-    let (journey, first) = begin_by_hand().await;
+    let (journey, first) = begin_by_hand(Source::Node).await;
     let chain = &journey.chain;
     schedule(&journey, "2.0.0", 2).await;
     chain.sudo(PALLET, "cancel_scheduled_release", &()).await;
@@ -125,7 +130,7 @@ async fn a_cancelled_release_does_not_come_into_force() {
 
 #[tokio::test]
 async fn a_release_for_a_runtime_that_is_skipped_comes_into_force_with_the_one_after_it() {
-    let (journey, first) = begin_by_hand().await;
+    let (journey, first) = begin_by_hand(Source::Node).await;
     let chain = &journey.chain;
     let second = schedule(&journey, "2.0.0", 2).await;
 
@@ -137,7 +142,7 @@ async fn a_release_for_a_runtime_that_is_skipped_comes_into_force_with_the_one_a
 
 #[tokio::test]
 async fn a_release_waits_through_the_runtimes_before_its_own() {
-    let (journey, first) = begin_by_hand().await;
+    let (journey, first) = begin_by_hand(Source::Node).await;
     let chain = &journey.chain;
     let second = schedule(&journey, "2.0.0", 3).await;
 
@@ -151,9 +156,8 @@ async fn a_release_waits_through_the_runtimes_before_its_own() {
     next_block_promotes(chain, current(&second, 2), promotion_of(&second, MOVED_INDEX)).await;
 }
 
-#[tokio::test]
-async fn a_vault_runs_on_through_the_upgrade_and_switches_when_its_release_comes_into_force() {
-    let (journey, first) = begin_by_hand().await;
+async fn a_vault_runs_on_through_the_upgrade_and_switches_when_its_release_comes_into_force(source: Source) {
+    let (journey, first) = begin_by_hand(source).await;
     let (chain, operator) = (&journey.chain, &journey.operator);
     let daemon = operator.run();
     let before = operator.running(&first).await;
@@ -179,9 +183,8 @@ async fn a_vault_runs_on_through_the_upgrade_and_switches_when_its_release_comes
     assert_eq!(vault.problem, None);
 }
 
-#[tokio::test]
-async fn an_upgrade_that_moves_the_pallet_disturbs_nobody_and_later_releases_arrive() {
-    let journey = Journey::begin().await;
+async fn an_upgrade_that_moves_the_pallet_disturbs_nobody_and_later_releases_arrive(source: Source) {
+    let journey = Journey::through(source).await;
     let (chain, operator) = (&journey.chain, &journey.operator);
     let first = journey.release("1.0.0").await;
     let daemon = operator.run();

@@ -1,12 +1,12 @@
 //! T25: a vault that refuses to run from the upgrade of the runtime on, until its own release is in force.
 
 use integration_tests::{
-    journey::Journey,
+    journey::{Journey, Source},
     ledger,
     operator::has_seen,
     orders::Order,
     releases::Release,
-    rpc_proxy::{MODERN_METHODS, RpcProxy},
+    rpc_proxy::MODERN_METHODS,
     status::VaultStatus,
 };
 
@@ -15,29 +15,27 @@ use super::runtime_upgrade::{begin_by_hand, schedule};
 #[tokio::test]
 async fn t25_a_vault_that_refuses_to_run_during_the_upgrade_is_replaced_by_the_fetched_release_and_blamed_for_nothing()
  {
-    let (journey, first) = begin_by_hand().await;
-    is_blamed_for_nothing(journey, first).await;
+    let (journey, first) = begin_by_hand(Source::Node).await;
+    is_blamed_for_nothing(&journey, first).await;
 }
 
 #[tokio::test]
 async fn t25_an_old_node_is_enough_to_blame_a_vault_for_nothing_during_the_upgrade() {
-    let (journey, first) = begin_by_hand().await;
-    let proxy = RpcProxy::in_front_of_old(journey.chain.url()).await;
-    journey.operator.set_endpoints(&[&proxy.url()], 1);
-    is_blamed_for_nothing(journey, first).await;
-    let asked = proxy.asked();
+    let (journey, first) = begin_by_hand(Source::OldNode).await;
+    is_blamed_for_nothing(&journey, first).await;
+    let asked = journey.node().asked();
     let modern = |method: &&String| MODERN_METHODS.iter().any(|name| method.starts_with(name));
     assert_eq!(asked.iter().find(modern), None);
 }
 
-async fn is_blamed_for_nothing(journey: Journey, first: Release) {
+async fn is_blamed_for_nothing(journey: &Journey, first: Release) {
     let (chain, operator) = (&journey.chain, &journey.operator);
     operator.obey_orders();
     let daemon = operator.run();
     let before = operator.running(&first).await;
 
     // Fetched ahead, and nothing else happens.
-    let second = schedule(&journey, "2.0.0", 3).await;
+    let second = schedule(journey, "2.0.0", 3).await;
     let vault = operator
         .vault_where("the scheduled release to be fetched", |vault| {
             vault.pending.as_ref().is_some_and(|pending| pending.fetched)

@@ -117,7 +117,7 @@ impl ChainArgs {
                     network: self.endpoint.clone().unwrap_or_default(),
                     endpoints: self.endpoint.into_iter().collect(),
                     genesis: None,
-                    records: Records::of_pallet(self.pallet),
+                    records: Records::all(self.pallet),
                     agreement: NonZeroUsize::MIN,
                     known: None,
                 },

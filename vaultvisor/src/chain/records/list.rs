@@ -55,9 +55,9 @@ impl Records {
         is_good.then_some(Self { order, ..self })
     }
 
-    /// `vault-release` alone, under that name.
-    pub fn of_pallet(pallet: String) -> Self {
-        Self { pallet, ..Self::default() }
+    /// All that we know, ours first and under that name: for a chain of which nothing else is known.
+    pub fn all(pallet: String) -> Self {
+        Self { order: RecordName::ALL.to_vec(), pallet, ..Self::default() }
     }
 
     /// Their names, in order.
