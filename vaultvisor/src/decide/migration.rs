@@ -187,11 +187,14 @@ impl Deciding<'_> {
                 stage.to, stage.from
             ));
         }
-        (self.state.snapshots.len() >= MAX_SNAPSHOTS + self.policy.keep_snapshots).then(|| {
+        // Older ones, and all of them once the data depends on none, are kept by choice and make room.
+        let depended =
+            self.state.snapshots.iter().skip_while(|snapshot| snapshot.standing == Standing::Plain);
+        let in_a_row = depended.count();
+        (in_a_row >= MAX_SNAPSHOTS).then(|| {
             format!(
-                "{} releases in a row have failed on data that was migrated for them; nothing more is tried on it \
-                 before one has proved itself, or an operator has said what to do",
-                self.state.snapshots.len()
+                "{in_a_row} releases in a row have failed on data that was migrated for them; nothing more is tried on \
+                 it before one has proved itself, or an operator has said what to do"
             )
         })
     }

@@ -1,7 +1,10 @@
 //! Rule 12, releases that change more than the binary.
 
 use super::{
-    super::data::{Snapshot, Stage, Staging, Standing, Work},
+    super::{
+        data::{Snapshot, Stage, Staging, Standing, Work},
+        policy::MAX_SNAPSHOTS,
+    },
     *,
 };
 use crate::migrate::snapshot::Stage as Reached;
@@ -227,6 +230,35 @@ fn rule_12_data_is_never_put_back_behind_a_release_that_has_lived_on_it() {
     assert_eq!(driver.step(Event::Tick), [first(Some(1))]);
     driver.started(&one());
     assert_eq!((driver.state.name(), driver.standing()), (Name::Running, Some(Standing::Plain)));
+}
+
+#[test]
+fn rule_12_only_copies_that_the_data_depends_on_can_be_too_many() {
+    let copies = |first: Standing| -> Vec<Snapshot> {
+        let from = Build::from(&one());
+        let to = Build { checksum: Checksum([9; 32]), ..Build::from(&two()) };
+        let copy = |id| Snapshot {
+            id,
+            from: from.clone(),
+            to: to.clone(),
+            migrates: id == 1,
+            standing: if id == 1 { first } else { Standing::Plain },
+        };
+        (1..=MAX_SNAPSHOTS as u64 + 1).map(copy).collect()
+    };
+    let mut driver = Driver::with_data();
+    driver.state.snapshots = copies(Standing::Plain);
+    driver.staging(&two_with_both());
+    assert_eq!(driver.state.snapshots.len(), driver.policy.keep_snapshots, "the rest has made room");
+
+    let mut driver = Driver::with_data();
+    driver.state.snapshots = copies(Standing::Migrated);
+    let before = driver.state.snapshots.clone();
+    driver.chain(&two_with_both());
+    let asked = driver.fetched(&two_with_both());
+    assert!(!asked.iter().any(|action| matches!(action, Action::Stage(_))), "{asked:?}");
+    assert!(driver.problem().contains("releases in a row have failed"), "{}", driver.problem());
+    assert_eq!(driver.state.snapshots, before);
 }
 
 #[test]
