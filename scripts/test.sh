@@ -65,7 +65,8 @@ check_dependencies() {
 # One selection of packages (--workspace) everywhere: cargo unites the features of what it builds together, and
 # another selection would compile the node's 800 dependencies again.
 build() { cargo build --workspace --bins --locked; }
-tests() { cargo test --workspace --locked 2>&1 | tee "$log"; }
+# Four at a time: a journey mostly waits, for blocks and for silence to be called silence, so two cores carry twice as many.
+tests() { RUST_TEST_THREADS=4 cargo test --workspace --locked 2>&1 | tee "$log"; }
 clippy() { cargo clippy --workspace --all-targets --locked -- --deny warnings; }
 docs() { RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked; }
 

@@ -132,16 +132,23 @@ pub(crate) async fn record(chain: &DevChain) -> (Option<CurrentRelease>, Option<
     (chain.current_release(&best).await, chain.pending_release(&best).await)
 }
 
-/// The same as `release decode --json` prints it.
+/// The same as `release decode --json` prints it; our own record never says where a binary is.
 pub(crate) async fn record_json(chain: &DevChain) -> Value {
     let (current, pending) = record(chain).await;
     let current = current.map(|it| {
-        json!({"sequence": it.sequence, "version": it.version, "checksum": it.checksum, "artifacts": it.artifacts})
+        json!({
+            "sequence": it.sequence,
+            "version": it.version,
+            "checksum": it.checksum,
+            "uri": null,
+            "artifacts": it.artifacts,
+        })
     });
     let pending = pending.map(|it| {
         json!({
             "version": it.version,
             "checksum": it.checksum,
+            "uri": null,
             "artifacts": it.artifacts,
             "spec_version": it.spec_version,
         })
