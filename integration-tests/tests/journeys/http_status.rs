@@ -55,7 +55,13 @@ async fn page_api_metrics_and_probes_tell_of_an_update() {
     );
     let seconds = metrics.metric(&format!("{downtime}_sum{{{of_vault}}}"));
     let last_switch = of_command.last_switch.expect("there was one");
-    assert_eq!(Some(seconds * 1000.0), last_switch.downtime_ms, "one and the same switch");
+    // Both are printed from whole microseconds, in units that a binary fraction cannot always hold.
+    let microseconds = |value: f64, of_a: f64| (value * of_a).round() as u64;
+    assert_eq!(
+        Some(microseconds(seconds, 1e6)),
+        last_switch.downtime_ms.map(|downtime| microseconds(downtime, 1e3)),
+        "one and the same switch"
+    );
     let downloaded = metrics.metric(&format!("vaultvisor_download_bytes_total{{network=\"{NETWORK}\"}}"));
     assert_eq!(downloaded, (first.program.len() + second.program.len()) as f64);
     let finalized = metrics.metric(&format!("vaultvisor_chain_finalized_number{{network=\"{NETWORK}\"}}"));
