@@ -6,7 +6,10 @@
 //! - `announce`: what the chain's events tell of the releases that it states;
 //! - `vault_task`: the loop of events and decisions of one vault;
 //! - `executor`: carries out the actions of one vault;
+//! - `staging`: makes ready what a release needs besides its binary, while the old one runs;
+//! - `starting`: one start or switch, from the keeper that waits to the vault that runs;
 //! - `places`: where a release's binary is fetched from;
+//! - `vault_place`: where a vault's files and its lock are;
 //! - `health`: asks a vault on probation whether it is well;
 //! - `control`, `operator`: the control socket, and what an operator asks for on it;
 //! - `chronicle`: writes the history;

@@ -36,6 +36,7 @@
 //! | [`journal`] | durable state |
 //! | [`artifact`] | the store of proved files, downloads, URLs |
 //! | [`process`] | keepers, locks, processes and their ends |
+//! | [`migrate`] | arguments and data from before a release, and from after it |
 //! | [`mod@check`] | everything that can be wrong before a run |
 //! | [`daemon`] | wiring: tasks, executors, signals |
 //! | [`status`] | what people see |

@@ -67,6 +67,15 @@ fn see(data: &Path) -> String {
     String::from_utf8(seen.stdout).expect("plain names")
 }
 
+/// Runs a first release on that data: it, the daemon, and what the data is then.
+async fn run_first(journey: &Journey) -> (Release, Child, String) {
+    let operator = &journey.operator;
+    let release = journey.release("1.0.0").await;
+    let daemon = operator.run();
+    operator.running(&release).await;
+    (release, daemon, see(&operator.data()))
+}
+
 async fn rejected(operator: &Operator) -> VaultStatus {
     operator
         .vault_where("the rejection", |vault| !vault.rejected.is_empty() && vault.state == "running")
@@ -77,10 +86,7 @@ async fn rejected(operator: &Operator) -> VaultStatus {
 async fn an_upgrade_with_both_migrations_changes_arguments_and_data_and_keeps_what_was_before() {
     let journey = with_data().await;
     let operator = &journey.operator;
-    let first = journey.release("1.0.0").await;
-    let _daemon = operator.run();
-    operator.running(&first).await;
-    let before = see(&operator.data());
+    let (_, _daemon, before) = run_first(&journey).await;
 
     let files = [("args-migration", ARGS_MIGRATION), ("state-migration", STATE_MIGRATION)];
     let second = release_with(&journey, "2.0.0", &files).await;
@@ -133,10 +139,7 @@ async fn t27_a_state_migration_that_fails_hangs_or_writes_half_the_data_is_undon
     let journey = with_data().await;
     let operator = &journey.operator;
     operator.configure(|config| config["vaults"][VAULT]["state_migration_secs"] = json!(2));
-    let good = journey.release("1.0.0").await;
-    let _daemon = operator.run();
-    operator.running(&good).await;
-    let before = see(&operator.data());
+    let (good, _daemon, before) = run_first(&journey).await;
 
     let half = "#!/bin/sh\necho half >\"$1/wallet/keys\"\nrm \"$1/index\"\nmkdir \"$1/new\"\necho x >\"$1/new/x\"\nchmod 500 \"$1/new\"\n";
     for (version, end, reason) in [
@@ -165,10 +168,7 @@ async fn t27_a_state_migration_that_fails_hangs_or_writes_half_the_data_is_undon
 async fn a_program_that_cannot_be_run_as_a_state_migration_leaves_the_data_as_it_was() {
     let journey = with_data().await;
     let operator = &journey.operator;
-    let good = journey.release("1.0.0").await;
-    let _daemon = operator.run();
-    operator.running(&good).await;
-    let before = see(&operator.data());
+    let (good, _daemon, before) = run_first(&journey).await;
     release_with(&journey, "2.0.0", &[("state-migration", "no program at all")]).await;
     let vault = rejected(operator).await;
     assert!(vault.rejected[0].reason.contains("cannot execute"), "{:?}", vault.rejected);
@@ -180,10 +180,7 @@ async fn a_program_that_cannot_be_run_as_a_state_migration_leaves_the_data_as_it
 async fn a_release_that_fails_on_data_it_has_migrated_blocks_and_says_both_ways_out() {
     let journey = with_data().await;
     let operator = &journey.operator;
-    let good = journey.release("1.0.0").await;
-    let daemon = operator.run();
-    operator.running(&good).await;
-    let before = see(&operator.data());
+    let (good, daemon, before) = run_first(&journey).await;
     operator.orders().give(Order::Refuse, "2.0.0");
     release_with(&journey, "2.0.0", &[("state-migration", STATE_MIGRATION)]).await;
     let blocked = operator.vault_where("the block", |vault| vault.state == "blocked").await;
@@ -193,7 +190,7 @@ async fn a_release_that_fails_on_data_it_has_migrated_blocks_and_says_both_ways_
     assert_eq!(blocked.running, None);
     assert_ne!(see(&operator.data()), before, "what it may have paid is in there");
 
-    // It stays so over a restart, and the operator's word ends it.
+    // The operator's word ends it.
     operator.configure(|config| config["vaults"][VAULT]["restore_after_live"] = json!(true));
     operator.reload(&daemon).await;
     operator.running(&good).await;
@@ -205,9 +202,7 @@ async fn a_release_that_fails_on_data_it_has_migrated_blocks_and_says_both_ways_
 async fn the_operator_may_try_a_release_again_on_the_data_that_it_has_migrated() {
     let journey = with_data().await;
     let operator = &journey.operator;
-    let good = journey.release("1.0.0").await;
-    let mut daemon = operator.run();
-    operator.running(&good).await;
+    let (_, mut daemon, _) = run_first(&journey).await;
     operator.orders().give(Order::Refuse, "2.0.0");
     let second = release_with(&journey, "2.0.0", &[("state-migration", STATE_MIGRATION)]).await;
     operator.vault_where("the block", |vault| vault.state == "blocked").await;
@@ -239,10 +234,7 @@ fn keeper_of(operator: &Operator) -> Option<u32> {
 async fn kill_at_the_migration(keeper: bool, vaultvisor: bool) {
     let journey = with_data().await;
     let operator = &journey.operator;
-    let good = journey.release("1.0.0").await;
-    let mut daemon: Child = operator.run();
-    operator.running(&good).await;
-    let before = see(&operator.data());
+    let (_, mut daemon, before) = run_first(&journey).await;
     // It says that it has begun, and does not end the first time.
     let marker = operator.home().with_file_name("begun");
     let program = format!(
@@ -312,10 +304,7 @@ async fn of_a_release_for_four_platforms_one_binary_is_downloaded() {
 async fn a_snapshot_is_taken_before_any_other_release_and_data_that_lived_is_left_alone() {
     let journey = with_data().await;
     let operator = &journey.operator;
-    let good = journey.release("1.0.0").await;
-    let _daemon = operator.run();
-    operator.running(&good).await;
-    let before = see(&operator.data());
+    let (good, _daemon, before) = run_first(&journey).await;
     operator.orders().give(Order::Refuse, "2.0.0");
     journey.release("2.0.0").await;
     rejected(operator).await;

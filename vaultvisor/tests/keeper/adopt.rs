@@ -33,6 +33,15 @@ impl Site {
         }
     }
 
+    /// Has the record say that the vault runs a file which it does not run.
+    fn record_another_file(&self) {
+        until("exit.json", || self.path("exit.json").exists());
+        let run = fs::read_to_string(self.path("run.json")).expect("run.json");
+        let mut run: serde_json::Value = serde_json::from_str(&run).expect("JSON");
+        run["binary"]["inode"] = 1.into();
+        fs::write(self.path("run.json"), run.to_string()).expect("write");
+    }
+
     fn write_record(&self, record: &Record) {
         fs::write(&self.spec.place.lock, serde_json::to_vec(record).expect("JSON")).expect("write");
     }
@@ -228,11 +237,7 @@ async fn without_its_run_record_a_vault_is_adopted_by_what_its_keeper_was_told()
 async fn a_vault_that_runs_another_file_than_was_recorded_is_not_adopted() {
     let site = Site::new(WAITING);
     let process = site.abandoned().await;
-    until("exit.json", || site.path("exit.json").exists());
-    let run = fs::read_to_string(site.path("run.json")).expect("run.json");
-    let mut run: serde_json::Value = serde_json::from_str(&run).expect("JSON");
-    run["binary"]["inode"] = 1.into();
-    fs::write(site.path("run.json"), run.to_string()).expect("write");
+    site.record_another_file();
     let observed = site.observed().await;
     let Observed::NotProvable { lock_is_held: true, reason } = observed else { panic!("{observed:?}") };
     assert!(reason.contains("expected it to run inode 1"), "{reason}");
@@ -331,11 +336,7 @@ async fn a_vault_of_the_account_that_was_configured_before_is_neither_adopted_no
 async fn a_vault_that_cannot_be_taken_over_is_stopped_as_ones_own_and_anothers_is_left_alone() {
     let site = Site::new(&format!("trap 'exit 5' INT; {WAITING}"));
     let process = site.abandoned().await;
-    until("exit.json", || site.path("exit.json").exists());
-    let run = fs::read_to_string(site.path("run.json")).expect("run.json");
-    let mut run: serde_json::Value = serde_json::from_str(&run).expect("JSON");
-    run["binary"]["inode"] = 1.into();
-    fs::write(site.path("run.json"), run.to_string()).expect("write");
+    site.record_another_file();
     let other = Place { home: "/another/home".into(), ..site.spec.place.clone() };
     assert_eq!(stop_own(&other).await, None);
     assert!(!has_ended(process), "it is not that home's");
