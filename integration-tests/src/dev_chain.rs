@@ -112,6 +112,11 @@ impl DevChain {
         &self.ready.rpc
     }
 
+    /// Its specification with its own address: all that a light client needs.
+    pub async fn spec(&self) -> Value {
+        self.request("dev_chainSpec", rpc_params![]).await
+    }
+
     /// Its process.
     pub fn process(&mut self) -> &mut Child {
         &mut self.process

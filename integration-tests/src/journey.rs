@@ -19,6 +19,8 @@ pub enum Source {
     Node,
     /// From a node that serves the legacy methods only, as those of the live bridges.
     OldNode,
+    /// By a light client, from the peer-to-peer network: no node is trusted.
+    LightClient,
 }
 
 /// Makes tests of journeys: each is an `async fn(Source)`, named as the promise that it is, and becomes one test for
@@ -42,6 +44,12 @@ macro_rules! through {
         #[tokio::test]
         async fn through_an_old_node() {
             super::$journey($crate::journey::Source::OldNode).await;
+        }
+    };
+    (@ LightClient $journey:ident) => {
+        #[tokio::test]
+        async fn by_a_light_client() {
+            super::$journey($crate::journey::Source::LightClient).await;
         }
     };
 }
@@ -92,7 +100,7 @@ impl Journey {
     pub async fn on_through(chain: DevChain, source: Source) -> Self {
         let proxy = match source {
             Source::OldNode => Some(RpcProxy::in_front_of_old(chain.url()).await),
-            Source::Node => None,
+            Source::Node | Source::LightClient => None,
         };
         Self::with(chain, proxy).await
     }
@@ -134,6 +142,9 @@ impl Journey {
         let server = ReleaseServer::start().await;
         let endpoint = proxy.as_ref().map_or_else(|| chain.url().to_owned(), RpcProxy::url);
         let operator = Operator::new(&endpoint, &server.url_template());
+        if source == Source::LightClient {
+            operator.read_by_light_client(&chain.spec().await);
+        }
         Self { operator, server, proxy, chain }
     }
 

@@ -72,6 +72,21 @@ impl Operator {
         operator
     }
 
+    /// Has the network read by a light client and by no node.
+    pub fn read_by_light_client(&self, spec: &Value) {
+        fs::write(self.chain_spec(), spec.to_string()).expect("the temporary folder is ours");
+        self.configure(|config| {
+            let network = config["networks"][NETWORK].as_object_mut().expect("a network is an object");
+            network.remove("endpoints");
+            network.insert("light_client".to_owned(), json!({ "chain_spec": self.chain_spec() }));
+        });
+    }
+
+    /// The light client's chain specification.
+    pub fn chain_spec(&self) -> PathBuf {
+        self.path("chain-spec.json")
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -10,6 +10,7 @@
 //! - [`endpoints`]: RPC nodes as a [`ReleaseSource`], modern and old ones.
 //! - [`check`]: all sources, once.
 //! - [`agreement`]: who stated what, and what enough sources state the same of.
+//! - [`light_client`]: a light client, for which no node is trusted; `connector` chooses between it and nodes.
 //! - [`mod@follow`]: which sources are connected, what they say, and what of it is believed.
 //! - [`annotation`]: who stated a release, and where; for people only.
 //! - [`governance`]: the calls that state a release: made, signed and submitted, and explained.
@@ -17,9 +18,11 @@
 pub mod agreement;
 pub mod annotation;
 pub mod check;
+mod connector;
 pub mod endpoints;
 pub mod follow;
 pub mod governance;
+pub mod light_client;
 pub mod records;
 pub mod source;
 
@@ -32,7 +35,10 @@ use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
-use self::records::{RecordName, Records};
+use self::{
+    light_client::LightClientConnector,
+    records::{RecordName, Records},
+};
 use crate::journal::NetworkRecord;
 use crate::release::{Artifacts, Checksum, GenesisHash, Release, StatedUri, Version};
 
@@ -171,6 +177,8 @@ pub struct SourceSettings {
     pub network: String,
     /// Websocket addresses of RPC nodes, in the order in which they are tried.
     pub endpoints: Vec<String>,
+    /// A light client beside or instead of them, which then decides alone.
+    pub light_client: Option<LightClientConnector>,
     /// The chain that it must be; `None` takes the first one seen.
     pub genesis: Option<GenesisHash>,
     /// Where that chain keeps its release.

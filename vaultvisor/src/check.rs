@@ -14,7 +14,7 @@ pub mod vaults;
 use std::{collections::BTreeMap, fmt};
 
 use crate::{
-    chain::{Known, SourceSettings},
+    chain::{Known, SourceSettings, light_client::LightClientConnector},
     config::Settings,
     daemon::home::vault_folder,
     error_chain::Chained,
@@ -90,7 +90,8 @@ pub async fn check(settings: &Settings, mut tell: impl FnMut(&Finding)) -> bool 
     let mut used: Vec<&str> = settings.vaults.values().map(|vault| vault.network.as_str()).collect();
     used.sort_unstable();
     used.dedup();
-    let loaded = NetworkJournal::new(&settings.home).load();
+    let journal = NetworkJournal::new(&settings.home);
+    let loaded = journal.load();
     let mut known = BTreeMap::new();
     for name in &used {
         let record = match &loaded {
@@ -108,7 +109,7 @@ pub async fn check(settings: &Settings, mut tell: impl FnMut(&Finding)) -> bool 
     let mut chains = chains(settings, &known);
     for name in used {
         let network = &settings.networks[name];
-        let source = source(network, known.get(name));
+        let source = source(network, known.get(name), &journal);
         let (findings, genesis) = networks::check(network, &source, settings.max_artifact_bytes).await;
         told(findings);
         if let Some(genesis) = genesis {
@@ -138,7 +139,11 @@ fn chains(settings: &Settings, known: &BTreeMap<String, NetworkRecord>) -> BTree
 }
 
 /// What a run would follow.
-fn source(network: &crate::config::Network, known: Option<&NetworkRecord>) -> SourceSettings {
+fn source(
+    network: &crate::config::Network,
+    known: Option<&NetworkRecord>,
+    journal: &NetworkJournal,
+) -> SourceSettings {
     let mut records = network.records.clone();
     if let Some(record) = known.and_then(|known| known.record) {
         records.saw(record);
@@ -146,6 +151,10 @@ fn source(network: &crate::config::Network, known: Option<&NetworkRecord>) -> So
     SourceSettings {
         network: network.name.clone(),
         endpoints: network.endpoints.clone(),
+        light_client: network
+            .light_client
+            .clone()
+            .map(|specs| LightClientConnector::looking(&network.name, specs, journal.folder())),
         genesis: network.genesis.or(known.map(|record| record.genesis)),
         records,
         agreement: network.agreement,

@@ -272,6 +272,11 @@ impl NetworkJournal {
         Self { folder: home.join("networks") }
     }
 
+    /// The folder of all that is kept of networks.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// All records. Only a folder that cannot be read fails as a whole; a file is a matter of its own network.
     pub fn load(&self) -> Result<NetworkRecords, ReadError> {
         let unreadable = |source| ReadError::Read { path: self.folder.clone(), source };

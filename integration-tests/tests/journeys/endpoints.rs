@@ -122,12 +122,12 @@ async fn two_of_three_endpoints_agree_and_the_one_that_lies_is_named_with_old_an
 }
 
 /// The key under which the chain keeps the release in force.
-fn current_release_key() -> String {
+pub(crate) fn current_release_key() -> String {
     integration_tests::dev_chain::state::key("VaultRelease", "CurrentRelease")
 }
 
 /// What lies under that key when this statement is made, as the pallet encodes it.
-fn statement(sequence: u64, release: &Release) -> Vec<u8> {
+pub(crate) fn statement(sequence: u64, release: &Release) -> Vec<u8> {
     use subxt::ext::codec::Encode;
     let checksum = <[u8; 32]>::try_from(hex::decode(&release.checksum).expect("digits")).expect("32 bytes");
     let no_artifacts: Vec<(Vec<u8>, [u8; 32])> = Vec::new();

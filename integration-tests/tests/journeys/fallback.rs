@@ -10,7 +10,7 @@ use integration_tests::{
 };
 
 integration_tests::through! {
-    t06_a_release_that_exits_at_once_is_rejected_and_the_old_one_comes_back: Node, OldNode;
+    t06_a_release_that_exits_at_once_is_rejected_and_the_old_one_comes_back: Node, OldNode, LightClient;
 }
 
 async fn t06_a_release_that_exits_at_once_is_rejected_and_the_old_one_comes_back(source: Source) {

@@ -7,9 +7,9 @@ use integration_tests::{
 };
 
 integration_tests::through! {
-    a_fresh_start_runs_the_stated_release_with_the_configured_arguments: Node, OldNode;
-    a_second_start_goes_on_with_the_same_release: Node, OldNode;
-    without_a_release_it_waits_and_says_so: Node, OldNode;
+    a_fresh_start_runs_the_stated_release_with_the_configured_arguments: Node, OldNode, LightClient;
+    a_second_start_goes_on_with_the_same_release: Node, OldNode, LightClient;
+    without_a_release_it_waits_and_says_so: Node, OldNode, LightClient;
 }
 
 async fn a_fresh_start_runs_the_stated_release_with_the_configured_arguments(source: Source) {

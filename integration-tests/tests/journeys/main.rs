@@ -21,6 +21,7 @@ mod governance_calls;
 mod hostile_clients;
 mod hostile_node;
 mod http_status;
+mod light_client;
 mod many_vaults;
 mod migrations;
 mod news;

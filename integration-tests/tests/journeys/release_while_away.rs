@@ -7,8 +7,8 @@ use integration_tests::{
 };
 
 integration_tests::through! {
-    t19_a_release_stated_while_vaultvisor_was_away_is_taken_up_at_its_start: Node, OldNode;
-    t19_of_several_releases_missed_only_the_last_is_fetched: Node, OldNode;
+    t19_a_release_stated_while_vaultvisor_was_away_is_taken_up_at_its_start: Node, OldNode, LightClient;
+    t19_of_several_releases_missed_only_the_last_is_fetched: Node, OldNode, LightClient;
 }
 
 async fn t19_a_release_stated_while_vaultvisor_was_away_is_taken_up_at_its_start(source: Source) {

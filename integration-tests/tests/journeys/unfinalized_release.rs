@@ -8,7 +8,7 @@ use integration_tests::{
 };
 
 integration_tests::through! {
-    t17_a_release_is_acted_on_when_its_block_is_final_and_not_before: Node, OldNode;
+    t17_a_release_is_acted_on_when_its_block_is_final_and_not_before: Node, OldNode, LightClient;
     t17_a_release_on_a_fork_that_loses_is_never_acted_on: Node, OldNode;
 }
 

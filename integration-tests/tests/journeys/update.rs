@@ -6,8 +6,8 @@ use integration_tests::{
 };
 
 integration_tests::through! {
-    a_new_release_replaces_the_running_one_and_the_two_never_meet: Node, OldNode;
-    another_version_of_the_same_binary_restarts_nothing: Node, OldNode;
+    a_new_release_replaces_the_running_one_and_the_two_never_meet: Node, OldNode, LightClient;
+    another_version_of_the_same_binary_restarts_nothing: Node, OldNode, LightClient;
 }
 
 async fn a_new_release_replaces_the_running_one_and_the_two_never_meet(source: Source) {

@@ -8,7 +8,7 @@ use integration_tests::{
 use rustix::process::{Pid, kill_process};
 
 integration_tests::through! {
-    a_killed_vault_is_started_again: Node, OldNode;
+    a_killed_vault_is_started_again: Node, OldNode, LightClient;
 }
 
 async fn a_killed_vault_is_started_again(source: Source) {

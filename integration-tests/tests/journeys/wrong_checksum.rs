@@ -8,7 +8,7 @@ use integration_tests::{
 };
 
 integration_tests::through! {
-    t09_one_wrong_bit_is_refused: Node, OldNode;
+    t09_one_wrong_bit_is_refused: Node, OldNode, LightClient;
 }
 
 /// Runs a first release, then has the chain state a second one while the server offers other bytes for it.

@@ -46,7 +46,7 @@ pub enum Rule {
 pub struct Agreed {
     /// The statement.
     pub statement: Arc<Statement>,
-    /// Who made it, in the members' order.
+    /// Who made it, in the members' order, who decides before the others.
     pub members: Vec<usize>,
 }
 
@@ -158,7 +158,12 @@ impl Council {
             Rule::Agreement(needed) => {
                 (0..self.members.len()).filter_map(said).map(of).find(|agreed| agreed.members.len() >= needed)
             }
-            Rule::Decides(member) => said(member).map(of),
+            Rule::Decides(member) => said(member).map(|statement| {
+                let mut agreed = of(statement);
+                // Who decides comes first.
+                agreed.members.sort_by_key(|other| *other != member);
+                agreed
+            }),
         }
     }
 

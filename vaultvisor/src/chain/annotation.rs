@@ -18,6 +18,7 @@ use super::{
     ChainView, FinalizedBlock, SourceError,
     endpoints::open_client,
     governance::node::{AtBlock, NodeError, at_block, extrinsics, request},
+    light_client,
     records::{CLIENTS_INFO, Record, Records, StorageKey},
 };
 use crate::release::{Checksum, GenesisHash};
@@ -80,9 +81,10 @@ enum AnnotationError {
 
 impl Search {
     /// For the release in force in that view, which a block with the number `before` did not have yet; `None` if the
-    /// view has none.
+    /// view has none, or nobody can be asked.
     pub fn of(view: &ChainView, records: &Records, before: u64) -> Option<Self> {
-        let release = view.current.as_ref()?;
+        // A light client answers nothing about blocks before it was started.
+        let release = view.current.as_ref().filter(|_| view.source != light_client::NAME)?;
         let record = records.each().find(|record| record.name() == view.record)?;
         let key = record.keys().current;
         let (pallet, events): (_, &[_]) = match record {

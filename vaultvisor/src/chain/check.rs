@@ -10,6 +10,7 @@ use super::{
     ChainView, SourceSettings,
     agreement::{Council, Rule, Statement},
     follow::{Belief, check_genesis, comparing_connector, first_head},
+    light_client,
     records::StorageKey,
     source::{Connect, Head, ReleaseSource, SourceError},
 };
@@ -17,6 +18,9 @@ use crate::{error_chain::Chained, release::GenesisHash};
 
 /// How long one source may take: a connection and a handful of calls, each of which has a deadline of its own.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The same for a light client, which has to find peers and to sync first.
+const LIGHT_CLIENT_DEADLINE: Duration = Duration::from_secs(120);
 
 /// What was found of a network's sources.
 #[derive(Debug)]
@@ -38,7 +42,7 @@ pub struct SourceReport {
 
 /// Asks every source of a network.
 pub async fn check(settings: &SourceSettings) -> NetworkReport {
-    check_with(&comparing_connector(), settings).await
+    check_with(&comparing_connector(settings), settings).await
 }
 
 async fn check_with<C: Connect>(connector: &C, settings: &SourceSettings) -> NetworkReport {
@@ -47,9 +51,10 @@ async fn check_with<C: Connect>(connector: &C, settings: &SourceSettings) -> Net
     keys.push(StorageKey::plain("Timestamp", "Now"));
     let sources = settings.sources();
     let asked = join_all(sources.iter().map(async |name| {
-        timeout(DEADLINE, ask(connector, settings, name, &keys))
+        let deadline = if name == light_client::NAME { LIGHT_CLIENT_DEADLINE } else { DEADLINE };
+        timeout(deadline, ask(connector, settings, name, &keys))
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", DEADLINE.as_secs())))
+            .unwrap_or_else(|_| Err(format!("no answer within {} s", deadline.as_secs())))
     }));
     let mut asked = asked.await;
     let agreement = match sources.len() {
@@ -102,7 +107,16 @@ async fn compare<S: ReleaseSource>(
     asked: &mut [Result<Asked<S>, String>],
     keys: &[StorageKey],
 ) -> Result<String, String> {
-    let needed = settings.agreement.get();
+    let (needed, rule) = match settings.rule() {
+        // Also where one is enough, it is worth knowing whether they say the same.
+        Rule::Agreement(needed) => (needed, Rule::Agreement(needed.max(2))),
+        decides => (1, decides),
+    };
+    if let Rule::Decides(member) = rule
+        && asked[member].is_err()
+    {
+        return Err("the light client decides, and cannot be read".to_owned());
+    }
     let reached = asked.iter().filter(|asked| asked.is_ok()).count();
     if reached < needed {
         return Err(format!("{needed} sources must agree, {reached} can be read"));
@@ -112,8 +126,7 @@ async fn compare<S: ReleaseSource>(
             "one source is enough, and only one can be read: there is nothing to compare it with".to_owned()
         );
     }
-    // Also where one is enough, it is worth knowing whether they say the same.
-    let mut council = Council::new(Rule::Agreement(needed.max(2)), asked.len());
+    let mut council = Council::new(rule, asked.len());
     let mut agreed = None;
     for (member, asked) in asked.iter().enumerate() {
         if let Ok((_, genesis, head)) = asked {
@@ -138,6 +151,10 @@ async fn compare<S: ReleaseSource>(
         .collect();
     match agreed {
         _ if !contradictions.is_empty() => Err(contradictions.join("; ")),
+        Some(agreed) if matches!(rule, Rule::Decides(_)) => Ok(format!(
+            "the light client decides; no endpoint contradicts it at finalized block {}",
+            agreed.statement.head.block.number
+        )),
         Some(agreed) => Ok(format!(
             "{} of {} say the same at finalized block {}",
             agreed.members.len(),

@@ -99,7 +99,11 @@ impl Connect for RpcConnector {
 
 impl RpcConnector {
     async fn open(&self, endpoint: &str) -> Result<Node, SourceProblem> {
-        let client = open_client(endpoint).await?;
+        self.attach(endpoint, open_client(endpoint).await?).await
+    }
+
+    /// Follows whatever answers JSON-RPC calls as a node does.
+    pub(super) async fn attach(&self, endpoint: &str, client: RpcClient) -> Result<Node, SourceProblem> {
         let methods: Methods = match call(
             "asking which methods it serves",
             client.request("rpc_methods", rpc_params![]),

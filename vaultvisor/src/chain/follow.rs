@@ -25,9 +25,10 @@ use self::{belief::view, bulletin::Bulletin, council::Chair, single::Follower};
 use super::{
     ChainStatus, ChainView, Note, SourceSettings,
     agreement::Rule,
-    endpoints::RpcConnector,
+    connector::Connector,
+    light_client,
     records::{RecordError, StorageKey},
-    source::{Connect, Head, News, ReleaseSource, SourceError, SourceProblem},
+    source::{Connect, Head, News, ReleaseSource, SourceError, SourceProblem, in_words},
 };
 use crate::{error_chain::Chained, release::GenesisHash};
 
@@ -49,13 +50,16 @@ const KEEP_FINALIZED: usize = 8;
 /// Follows one network for as long as anybody listens to `status`; cancelled by dropping the future, which
 /// leaves nothing behind. What the audit trail should keep goes to `notes`.
 pub async fn follow(settings: SourceSettings, status: watch::Sender<ChainStatus>, notes: mpsc::Sender<Note>) {
-    let connector = if settings.is_compared() { comparing_connector() } else { RpcConnector::default() };
+    let connector = match settings.is_compared() {
+        true => comparing_connector(&settings),
+        false => Connector::of(&settings, 0),
+    };
     follow_with(&connector, settings, &status, notes).await;
 }
 
 /// Connects to sources that are compared.
-pub(super) fn comparing_connector() -> RpcConnector {
-    RpcConnector { keep_finalized: KEEP_FINALIZED, ..RpcConnector::default() }
+pub(super) fn comparing_connector(settings: &SourceSettings) -> Connector {
+    Connector::of(settings, KEEP_FINALIZED)
 }
 
 async fn follow_with(
@@ -86,12 +90,28 @@ async fn follow_with(
 impl SourceSettings {
     /// The names of the sources, in the order in which they are tried.
     pub(super) fn sources(&self) -> Vec<String> {
-        self.endpoints.clone()
+        let light_client = self.light_client.as_ref().map(|_| light_client::NAME.to_owned());
+        light_client.into_iter().chain(self.endpoints.iter().cloned()).collect()
+    }
+
+    /// The names of those whose word is enough, in the order in which they are asked.
+    fn trusted(&self) -> Vec<String> {
+        let mut sources = self.sources();
+        if self.light_client.is_some() {
+            sources.truncate(1);
+        }
+        sources
     }
 
     /// What makes true what they say.
-    fn rule(&self) -> Rule {
-        Rule::Agreement(self.agreement.get())
+    pub(super) fn rule(&self) -> Rule {
+        match (&self.light_client, self.endpoints.len()) {
+            (None, _) => Rule::Agreement(self.agreement.get()),
+            // It has nobody to be compared with.
+            (Some(_), 0) => Rule::Agreement(1),
+            // The first of the sources.
+            (Some(_), _) => Rule::Decides(0),
+        }
     }
 
     /// Whether they are all read at once and compared.
@@ -107,7 +127,7 @@ pub enum ReadError {
     #[error(
         "{}",
         match failures.as_slice() {
-            [] => format!("network {network}: no endpoint is configured"),
+            [] => format!("network {network}: no source is configured"),
             failures => failures.iter().map(|one| Chained(one).to_string()).collect::<Vec<_>>().join("; "),
         }
     )]
@@ -126,7 +146,7 @@ pub enum ReadError {
         deadline: Duration,
     },
     /// An endpoint answered, with something else than a release.
-    #[error("endpoint {endpoint}, block {number}")]
+    #[error("{}, block {number}", in_words(endpoint))]
     Record {
         /// The endpoint.
         endpoint: String,
@@ -140,8 +160,7 @@ pub enum ReadError {
 
 /// Reads the newest finalized state from the first endpoint that answers within `deadline`.
 pub async fn read_once(settings: &SourceSettings, deadline: Duration) -> Result<ChainView, ReadError> {
-    let connector = RpcConnector::default();
-    timeout(deadline, read_first(&connector, settings))
+    timeout(deadline, read_first(&Connector::of(settings, 0), settings))
         .await
         .unwrap_or_else(|_| Err(ReadError::TimedOut { network: settings.network.clone(), deadline }))
 }
@@ -149,15 +168,15 @@ pub async fn read_once(settings: &SourceSettings, deadline: Duration) -> Result<
 async fn read_first(connector: &impl Connect, settings: &SourceSettings) -> Result<ChainView, ReadError> {
     let keys = settings.records.keys();
     let mut failures = Vec::new();
-    for endpoint in &settings.endpoints {
+    for endpoint in settings.trusted() {
         let read = async {
-            let mut source = connector.connect(endpoint).await?;
-            check_genesis(settings.genesis, source.genesis()).map_err(|problem| problem.at(endpoint))?;
+            let mut source = connector.connect(&endpoint).await?;
+            check_genesis(settings.genesis, source.genesis()).map_err(|problem| problem.at(&endpoint))?;
             Ok((source.genesis(), first_head(&mut source, &keys).await?))
         };
         match read.await {
             Ok((genesis, head)) => {
-                return view(&settings.records, endpoint, genesis, &head).map_err(|source| {
+                return view(&settings.records, &endpoint, genesis, &head).map_err(|source| {
                     ReadError::Record {
                         endpoint: endpoint.clone(),
                         number: head.block.number,

@@ -2,7 +2,11 @@
 
 use std::{error::Error, future::Future, time::Duration};
 
-use super::{FinalizedBlock, records::StorageKey};
+use super::{
+    FinalizedBlock,
+    light_client::{self, SpecError, StartError},
+    records::StorageKey,
+};
 use crate::release::GenesisHash;
 
 /// What a source read at one finalized block: raw bytes, nothing believed yet.
@@ -64,13 +68,18 @@ pub trait Connect: Send + Sync {
 
 /// Why a source could not be used.
 #[derive(Debug, thiserror::Error)]
-#[error("endpoint {endpoint}")]
+#[error("{}", in_words(endpoint))]
 pub struct SourceError {
-    /// The endpoint's address.
+    /// The endpoint's address, or the light client's name.
     pub endpoint: String,
     /// What happened.
     #[source]
     pub problem: SourceProblem,
+}
+
+/// A source as it is spoken of in a message.
+pub(crate) fn in_words(source: &str) -> String {
+    if source == light_client::NAME { source.to_owned() } else { format!("endpoint {source}") }
 }
 
 /// What happened to a source.
@@ -116,6 +125,18 @@ pub enum SourceProblem {
     /// What it says cannot be believed.
     #[error("{0}; not believed")]
     NotTrue(String),
+    /// The specification of the chain cannot be used.
+    #[error("cannot start the light client")]
+    ChainSpec(#[source] SpecError),
+    /// The light client cannot be started.
+    #[error(transparent)]
+    LightClient(StartError),
+    /// Nobody of the peer-to-peer network answers the light client.
+    #[error("no peer answered within {} s; are the specification's bootNodes alive, and reachable from here?", after.as_secs())]
+    NoPeers {
+        /// How long was waited.
+        after: Duration,
+    },
     /// Another chain.
     #[error("this is another chain: expected genesis {expected}, found {found}; refused")]
     WrongGenesis {

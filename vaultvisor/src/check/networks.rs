@@ -38,7 +38,10 @@ pub async fn check(
     }
     findings.extend(agreement.map(|agreement| Finding::of(format!("{name}, agreement"), agreement)));
     let newest = sources.iter().filter_map(|(_, told)| told.as_ref().ok());
-    let newest = newest.max_by_key(|report| report.view.finalized.number);
+    let newest = match &source.light_client {
+        Some(_) => sources.first().and_then(|(_, told)| told.as_ref().ok()),
+        None => newest.max_by_key(|report| report.view.finalized.number),
+    };
     let Some(SourceReport { view, made_unix_ms }) = newest else { return (findings, None) };
     findings.extend(made_unix_ms.map(|made| Finding::of(format!("clock, by {name}"), clock(made, now_ms))));
     findings.push(match &view.current {

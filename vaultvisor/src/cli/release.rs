@@ -27,9 +27,11 @@ use crate::{
     artifact::url::{Filling, UrlError, UrlTemplate},
     chain::{
         SourceSettings,
+        light_client::LightClientConnector,
         records::{DEFAULT_PALLET, MAX_CLIENT_BYTES, MAX_URI_BYTES, RecordName, Records},
     },
     config,
+    journal::NetworkJournal,
     release::{ArtifactName, Artifacts, Checksum, Version},
 };
 
@@ -38,6 +40,14 @@ use crate::{
 /// A public endpoint needs a second or two; whoever typed the command should not wait much longer for a dead
 /// one.
 const SHOW_DEADLINE: Duration = Duration::from_secs(20);
+
+/// The same for a light client, which has to find peers and to sync first: seconds with what one has kept or a recent
+/// checkpoint, and up to half a minute until it has chosen how.
+const LIGHT_CLIENT_DEADLINE: Duration = Duration::from_secs(120);
+
+fn show_deadline(settings: &SourceSettings) -> Duration {
+    if settings.light_client.is_some() { LIGHT_CLIENT_DEADLINE } else { SHOW_DEADLINE }
+}
 
 /// The same where the chain's metadata is needed too: some hundred kB, and one compilation of the runtime on
 /// the node's side when it has just started.
@@ -116,6 +126,7 @@ impl ChainArgs {
                 source: SourceSettings {
                     network: self.endpoint.clone().unwrap_or_default(),
                     endpoints: self.endpoint.into_iter().collect(),
+                    light_client: None,
                     genesis: None,
                     records: Records::all(self.pallet),
                     agreement: NonZeroUsize::MIN,
@@ -142,6 +153,13 @@ fn configured(name: String, global: &Global) -> Result<Chain, Failure> {
         source: SourceSettings {
             network: network.name.clone(),
             endpoints: network.endpoints.clone(),
+            light_client: network.light_client.clone().map(|specs| {
+                LightClientConnector::looking(
+                    &network.name,
+                    specs,
+                    NetworkJournal::new(&settings.home).folder(),
+                )
+            }),
             genesis: network.genesis,
             records: network.records.clone(),
             agreement: network.agreement,

@@ -5,11 +5,15 @@ use std::{collections::BTreeMap, num::NonZeroUsize};
 use super::{
     account::{is_plain_name, plain_name_expected},
     file::{Fields, Keys, Node, Reader},
-    networks,
+    networks, path,
 };
 use crate::{
     artifact::url::UrlTemplate,
-    chain::records::{MAX_CLIENT_BYTES, RecordName, Records},
+    chain::{
+        light_client::SpecFiles,
+        records::{MAX_CLIENT_BYTES, RecordName, Records},
+    },
+    error_chain::Chained,
     release::GenesisHash,
 };
 
@@ -23,6 +27,8 @@ pub struct Network {
     pub name: String,
     /// Websocket addresses of its RPC nodes, in the order in which they are tried.
     pub endpoints: Vec<String>,
+    /// The chain specifications of a light client, which then decides alone.
+    pub light_client: Option<SpecFiles>,
     /// The chain that it must be; `None` pins the first one seen.
     pub genesis: Option<GenesisHash>,
     /// Where its runtime keeps the release.
@@ -35,9 +41,21 @@ pub struct Network {
 
 /// The keys of a network.
 pub(super) const KEYS: Keys = Keys {
-    known: &["endpoints", "agreement", "record", "pallet", "client", "genesis", "release_urls"],
-    later: &["light_client"],
+    known: &[
+        "endpoints",
+        "light_client",
+        "agreement",
+        "record",
+        "pallet",
+        "client",
+        "genesis",
+        "release_urls",
+    ],
+    later: &[],
 };
+
+/// The keys of a light client.
+pub(super) const LIGHT_CLIENT_KEYS: Keys = Keys { known: &["chain_spec", "relay_chain_spec"], later: &[] };
 
 /// The networks that vaults may name: the built-in ones, changed and added to by the file.
 pub(super) fn read_all(reader: &mut Reader, root: &Fields<'_>) -> BTreeMap<String, Network> {
@@ -51,6 +69,7 @@ pub(super) fn read_all(reader: &mut Reader, root: &Fields<'_>) -> BTreeMap<Strin
         let network = networks.entry(name.to_owned()).or_insert_with(|| Network {
             name: name.to_owned(),
             endpoints: Vec::new(),
+            light_client: None,
             genesis: None,
             records: Records::default(),
             agreement: NonZeroUsize::MIN,
@@ -65,6 +84,9 @@ fn read_one(reader: &mut Reader, node: &Node<'_>, network: &mut Network) {
     let fields = reader.fields(node, &KEYS);
     if let Some(node) = fields.get("endpoints") {
         network.endpoints = read_endpoints(reader, node);
+    }
+    if let Some(node) = fields.get("light_client") {
+        network.light_client = read_light_client(reader, node);
     }
     if let Some(node) = fields.get("record") {
         let order = read_record(reader, node);
@@ -110,6 +132,28 @@ fn read_one(reader: &mut Reader, node: &Node<'_>, network: &mut Network) {
         let items = reader.list(node, "an array of URLs");
         network.release_urls = items.iter().filter_map(|item| reader.parsed(item)).collect();
     }
+}
+
+/// The specifications are read, too: a wrong one should be found now, and not when the chain is needed.
+fn read_light_client(reader: &mut Reader, node: &Node<'_>) -> Option<SpecFiles> {
+    let fields = reader.fields(node, &LIGHT_CLIENT_KEYS);
+    if !node.is_object() {
+        return None;
+    }
+    let chain = fields.required("chain_spec", reader, "the file of the chain's specification").cloned();
+    let chain = chain.and_then(|node| Some((path(reader, &node)?, node)));
+    let relay_chain = match fields.get("relay_chain_spec") {
+        Some(node) => Some((path(reader, node)?, node)),
+        None => None,
+    };
+    let (chain, chain_node) = chain?;
+    let (relay_chain, relay_node) = relay_chain.unzip();
+    SpecFiles::check(chain.clone(), relay_chain)
+        .map_err(|error| {
+            let node = relay_node.filter(|_| error.path != chain).unwrap_or(&chain_node);
+            reader.problem(&node.path, Chained(&error).to_string());
+        })
+        .ok()
 }
 
 /// A record, or several in the order in which they count. Empty only where there was a problem.

@@ -69,6 +69,7 @@ pub fn built_in() -> BTreeMap<String, Network> {
         let network = Network {
             name: built_in.name.to_owned(),
             endpoints: built_in.endpoints.iter().map(ToString::to_string).collect(),
+            light_client: None,
             genesis: built_in.genesis.and_then(|hash| hash.parse::<GenesisHash>().ok()),
             records: Records::new(built_in.records.to_vec()).unwrap_or_default(),
             agreement: NonZeroUsize::MIN,

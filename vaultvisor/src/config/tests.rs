@@ -107,6 +107,59 @@ fn a_vaults_own_endpoints_are_united_with_its_networks() {
 }
 
 #[test]
+fn a_light_client_is_a_source_and_its_specifications_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spec = |id: &str, more: &str| {
+        let path = folder.path().join(format!("{id}.json"));
+        let peer = "/ip4/127.0.0.1/tcp/30333/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+        let root = "ab".repeat(32);
+        let text = format!(
+            r#"{{"name": "x", "id": "{id}", "bootNodes": ["{peer}"], "genesis": {{"stateRootHash": "0x{root}"}}{more}}}"#
+        );
+        std::fs::write(&path, text).expect("the folder is ours");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let relay = spec("kusama", "");
+    let para = spec("kintsugi", r#", "relay_chain": "kusama", "para_id": 2092"#);
+    let other = spec("karura", r#", "relay_chain": "kusama", "para_id": 2000"#);
+    let network = |light_client: &str| {
+        format!(
+            r#"{{"home": "/h", "networks": {{"dev": {{"light_client": {light_client},
+                "release_urls": ["http://127.0.0.1/"]}}}}, "vaults": {{"v": {{"network": "dev", "args": []}}}}}}"#
+        )
+    };
+    let read = |light_client: &str| read(&network(light_client));
+
+    let settings = read(&format!(r#"{{"chain_spec": "{relay}"}}"#)).expect("a source");
+    assert!(settings.networks["dev"].endpoints.is_empty());
+    assert!(settings.networks["dev"].light_client.is_some());
+    read(&format!(r#"{{"chain_spec": "{para}", "relay_chain_spec": "{relay}"}}"#)).expect("a parachain");
+
+    let there = "networks.dev.light_client";
+    for (light_client, place, what) in [
+        ("{}".to_owned(), ".chain_spec: is missing", "chain's specification"),
+        (r#"{"chain_spec": "kusama.json"}"#.to_owned(), ".chain_spec: ", "an absolute path"),
+        (
+            r#"{"chain_spec": "/none.json"}"#.to_owned(),
+            ".chain_spec: /none.json: cannot be read: ",
+            "No such file",
+        ),
+        (format!(r#"{{"chain_spec": "{para}"}}"#), ".chain_spec: ", "expected relay_chain_spec"),
+        (
+            format!(r#"{{"chain_spec": "{para}", "relay_chain_spec": "{other}"}}"#),
+            ".relay_chain_spec: ",
+            "expected a relay chain",
+        ),
+        (format!(r#"{{"chain_spec": "{relay}", "relay": 1}}"#), ".relay: unknown key", "relay_chain_spec"),
+    ] {
+        let problems = read(&light_client).expect_err(&light_client);
+        // Without a source the vault has a problem of its own.
+        let problem = problems.iter().find(|problem| problem.starts_with(&format!("{there}{place}")));
+        assert!(problem.is_some_and(|problem| problem.contains(what)), "{light_client}: {problems:#?}");
+    }
+}
+
+#[test]
 fn a_late_answer_is_waited_for_as_long_as_a_probation_but_at_least_a_minute() {
     for (secs, expected) in [(5, 60), (60, 60), (600, 600)] {
         let probation = format!(r#"{{"secs": {secs}, "health_url": "https://example.org"}}"#);
@@ -171,14 +224,6 @@ fn what_this_version_does_not_do_is_refused_and_not_ignored() {
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].contains("not in this version"), "{problems:?}");
     }
-    let text = format!(
-        r#"{{"networks": {{"kintsugi": {{"light_client": {{}}}}}}, "home": "/h",
-            "vaults": {{"v": {{"network": "kintsugi", "account": "{ALICE}", "args": []}}}}}}"#
-    );
-    let problems = read(&text).expect_err("a light client");
-    assert_eq!(problems.len(), 1, "{problems:?}");
-    assert!(problems[0].starts_with("networks.kintsugi.light_client:"), "{problems:?}");
-    assert!(problems[0].contains("not in this version"), "{problems:?}");
 }
 
 #[test]

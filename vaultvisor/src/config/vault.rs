@@ -234,8 +234,12 @@ fn check_sources(reader: &mut Reader, used: &[(String, String)], networks: &BTre
     for (place, name) in used {
         let Some(network) = networks.get(name) else { continue };
         let sources = network.endpoints.len();
-        if sources == 0 {
-            let what = format!("network {name:?} has no source, expected networks.{name}.endpoints");
+        if network.light_client.is_some() {
+            // It decides alone.
+        } else if sources == 0 {
+            let what = format!(
+                "network {name:?} has no source, expected networks.{name}.endpoints or networks.{name}.light_client"
+            );
             reader.problem(place, what);
         } else if network.agreement.get() > sources && !checked.contains(name) {
             let what = format!(

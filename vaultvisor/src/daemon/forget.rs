@@ -11,6 +11,7 @@ use super::{
     vault_place::place,
 };
 use crate::{
+    chain::light_client,
     config::{Settings, Vault},
     decide::{Entry, Kind},
     error_chain::Chained,
@@ -117,6 +118,7 @@ pub async fn forget_chain(settings: &Settings, network: &str) -> Result<Forgotte
         networks.remove(&record)?;
         forgotten.chains.push((record.genesis, record.finalized.number));
     }
+    light_client::forget(networks.folder(), network)?;
     if forgotten != Forgotten::default() {
         note(&settings.home, network, &forgotten);
     }

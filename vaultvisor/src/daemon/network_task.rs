@@ -15,7 +15,10 @@ use tokio::{
 
 use super::{announce::announcements, chronicle::Chronicle, unix_secs};
 use crate::{
-    chain::{ChainStatus, Known, Note, NoteKind, SourceSettings, follow::follow},
+    chain::{
+        ChainStatus, Known, Note, NoteKind, SourceSettings, follow::follow,
+        light_client::LightClientConnector,
+    },
     config::Network,
     decide::{Entry, Kind},
     error_chain::Chained,
@@ -49,6 +52,9 @@ pub(super) fn spawn(
     let settings = SourceSettings {
         network: network.name.clone(),
         endpoints: network.endpoints,
+        light_client: network
+            .light_client
+            .map(|specs| LightClientConnector::keeping(&network.name, specs, journal.folder())),
         genesis: network.genesis.or(known.as_ref().map(|record| record.genesis)),
         records,
         agreement: network.agreement,

@@ -76,6 +76,7 @@ mod tests {
         Network {
             name: "kintsugi".to_owned(),
             endpoints: Vec::new(),
+            light_client: None,
             genesis: None,
             records: Records::default(),
             agreement: std::num::NonZeroUsize::MIN,

@@ -24,6 +24,7 @@ fn settings(node: &FakeNode) -> SourceSettings {
     SourceSettings {
         network: "dev".to_owned(),
         endpoints: vec![node.url.clone()],
+        light_client: None,
         genesis: None,
         records: Records::default(),
         agreement: std::num::NonZeroUsize::MIN,

@@ -11,7 +11,9 @@ use tokio::{
 };
 
 use super::SILENCE;
-use crate::chain::{ChainStatus, ChainView, EndpointStatus, Note, NoteKind, agreement::Rule};
+use crate::chain::{
+    ChainStatus, ChainView, EndpointStatus, Note, NoteKind, agreement::Rule, source::in_words,
+};
 
 /// The audit trail is told of the same thing about the same source this often at most: it is for what somebody may
 /// want to know in a year, and not for each time that a bad line breaks.
@@ -196,7 +198,7 @@ impl<'a> Bulletin<'a> {
 
     /// How a source is called in messages, with what is wrong with it.
     pub(super) fn of(&self, source: usize, problem: &str) -> String {
-        format!("endpoint {}: {}", self.endpoints[source].address, bounded(problem))
+        format!("{}: {}", in_words(&self.endpoints[source].address), bounded(problem))
     }
 
     fn is_connected(&self) -> bool {

@@ -152,6 +152,11 @@ impl Chair<'_> {
     fn take(&mut self, agreed: &Agreed) {
         let Agreed { statement: said, members } = agreed;
         let number = said.head.block.number;
+        // Who says the same as a light client adds nothing to it.
+        let members = match self.rule {
+            Rule::Agreement(_) => members.as_slice(),
+            Rule::Decides(_) => &members[..1],
+        };
         let names: Vec<&str> = members.iter().map(|member| self.sources[*member].as_str()).collect();
         match self.belief.take(&names.join(", "), said.genesis, &said.head) {
             Ok(view) => {

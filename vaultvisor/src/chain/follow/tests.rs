@@ -145,6 +145,7 @@ fn settings(endpoints: &[&str], genesis: Option<GenesisHash>) -> SourceSettings 
     SourceSettings {
         network: "dev".to_owned(),
         endpoints: endpoints.iter().map(ToString::to_string).collect(),
+        light_client: None,
         genesis,
         records: Records::default(),
         agreement: NonZeroUsize::MIN,

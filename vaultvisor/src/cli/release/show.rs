@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{ChainArgs, Exit, Failure, Global, SHOW_DEADLINE, print, print_json};
+use super::{ChainArgs, Exit, Failure, Global, print, print_json, show_deadline};
 use crate::{
     artifact::url::stated,
     chain::{
@@ -96,7 +96,8 @@ impl<'a> From<&'a Stated> for StatedJson<'a> {
 /// Runs the command.
 pub(super) async fn run(args: ShowArgs, global: &Global) -> Result<(), Failure> {
     let settings = args.chain.chain(global)?.source;
-    let view = read_once(&settings, SHOW_DEADLINE).await.map_err(Exit::ChainUnreadable.failure())?;
+    let view =
+        read_once(&settings, show_deadline(&settings)).await.map_err(Exit::ChainUnreadable.failure())?;
     if !args.json {
         return print(&shown(&view, &settings.records));
     }

@@ -103,9 +103,10 @@ fn parser_accepts(document: &Value) -> bool {
 #[test]
 fn the_schema_names_the_keys_that_the_parser_reads() {
     let schema = schema();
-    let objects: [(&str, Keys); 5] = [
+    let objects: [(&str, Keys); 6] = [
         ("", KEYS),
         ("/$defs/network", network::KEYS),
+        ("/$defs/network/properties/light_client", network::LIGHT_CLIENT_KEYS),
         ("/$defs/vault", vault::KEYS),
         ("/$defs/vault/properties/stop", vault::STOP_KEYS),
         ("/$defs/vault/properties/probation", vault::PROBATION_KEYS),
@@ -120,6 +121,15 @@ fn the_schema_names_the_keys_that_the_parser_reads() {
         assert_eq!(named, read, "at {place:?}");
         assert_eq!(object["additionalProperties"], json!(false), "at {place:?}");
     }
+}
+
+/// A specification that a light client can start from.
+fn chain_spec() -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let peer = "/ip4/127.0.0.1/tcp/30333/p2p/12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp";
+    let spec = json!({ "name": "x", "id": "x", "bootNodes": [peer], "genesis": { "stateRootHash": format!("0x{}", "ab".repeat(32)) } });
+    std::fs::write(file.path(), spec.to_string()).expect("the file is ours");
+    file
 }
 
 fn base() -> Value {
@@ -145,7 +155,9 @@ fn with(pointer: &str, value: Value) -> Value {
 
 #[test]
 fn the_schema_and_the_parser_accept_the_same_documents() {
+    let chain_spec = chain_spec();
     let accepted = [
+        ("/networks/dev/light_client", json!({ "chain_spec": chain_spec.path() })),
         ("/home", json!("/var/lib/vaultvisor")),
         ("/http", json!("127.0.0.1:9616")),
         ("/http", json!("127.1.2.3:0")),
@@ -226,6 +238,10 @@ fn the_schema_and_the_parser_refuse_the_same_documents() {
         ("/networks/dev/light_client", json!({})),
         ("/networks/dev/agreement", json!(0)),
         ("/networks/dev/agreement", json!(101)),
+        ("/networks/dev/light_client", json!("/etc/chain.json")),
+        ("/networks/dev/light_client", json!({"chain_spec": "chain.json"})),
+        ("/networks/dev/light_client", json!({"chain_spec": "/etc/chain.json", "relay_chain_spec": 1})),
+        ("/networks/dev/light_client", json!({"chain_spec": "/etc/chain.json", "checkpoint": "0x00"})),
         ("/networks/dev/record", json!("storage")),
         ("/networks/dev/record", json!([])),
         ("/networks/dev/record", json!(["vault-release", "vault-release"])),
@@ -305,7 +321,13 @@ fn the_schema_and_the_parser_refuse_the_same_documents() {
 /// What no schema can say: it knows of no other entry, no built-in network and no checksum.
 #[test]
 fn only_the_parser_refuses_what_needs_more_than_one_value() {
+    let chain_spec = chain_spec();
     let refused = [
+        ("/networks/dev/light_client", json!({ "chain_spec": "/nowhere/chain.json" })),
+        (
+            "/networks/dev/light_client",
+            json!({ "chain_spec": chain_spec.path(), "relay_chain_spec": chain_spec.path() }),
+        ),
         ("/vaults/v/network", json!("mars")),
         ("/networks/dev/agreement", json!(2)),
         ("/vaults/w", json!({"network": "dev", "account": "v", "args": []})),
