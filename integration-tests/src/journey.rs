@@ -102,15 +102,23 @@ impl Journey {
             Source::OldNode => Some(RpcProxy::in_front_of_old(chain.url()).await),
             Source::Node | Source::LightClient => None,
         };
-        Self::with(chain, proxy).await
+        let journey = Self::with(chain, proxy).await;
+        if source == Source::LightClient {
+            journey.operator.read_by_light_client(&journey.chain.spec().await);
+        }
+        journey
     }
 
     /// On a new chain of its own, read through a [`node`](Self::node) of that kind which does what the test says.
+    ///
+    /// # Panics
+    /// If that kind is no node.
     pub async fn through_a_changeable(source: Source) -> Self {
         let chain = DevChain::start().await;
         let proxy = match source {
             Source::OldNode => RpcProxy::in_front_of_old(chain.url()).await,
             Source::Node => RpcProxy::in_front_of(chain.url()).await,
+            Source::LightClient => panic!("a light client has no node that could be changed"),
         };
         Self::with(chain, Some(proxy)).await
     }
@@ -142,9 +150,6 @@ impl Journey {
         let server = ReleaseServer::start().await;
         let endpoint = proxy.as_ref().map_or_else(|| chain.url().to_owned(), RpcProxy::url);
         let operator = Operator::new(&endpoint, &server.url_template());
-        if source == Source::LightClient {
-            operator.read_by_light_client(&chain.spec().await);
-        }
         Self { operator, server, proxy, chain }
     }
 
