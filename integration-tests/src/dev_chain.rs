@@ -85,6 +85,7 @@ impl DevChain {
         let folder = tempfile::Builder::new().prefix("dev-chain-").tempdir().expect("a temporary folder");
         let mut command = Command::new(binaries::path("dev-chain"));
         command.args(["--rpc-port", "0", "--die-with-parent"]).args(options);
+        command.arg("--compiled-runtimes").arg(binaries::compiled_runtimes());
         // A node that is killed leaves its temporary chain behind: let that be in our folder.
         command.env("TMPDIR", folder.path());
         let mut process = Child::spawn("dev-chain", command, folder.path());

@@ -44,6 +44,10 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) die_with_parent: bool,
 
+    /// Keep compiled runtimes in this folder, for the next chain with the same runtime; several may share it
+    #[arg(long, value_name = "DIR")]
+    pub(crate) compiled_runtimes: Option<PathBuf>,
+
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }

@@ -136,7 +136,9 @@ async fn serve(cli: &Cli, home: &Home) -> anyhow::Result<()> {
     let engine = chain.engine();
     // Opening the database and compiling the runtime block for seconds: not on a thread that is to
     // notice signals.
-    let mut node = tokio::task::spawn_blocking(move || service::start(configuration, engine))
+    let compiled_runtimes = cli.compiled_runtimes.clone();
+    let start = move || service::start(configuration, engine, compiled_runtimes.as_deref());
+    let mut node = tokio::task::spawn_blocking(start)
         .await
         .context("the node's start was interrupted")?
         // As text: the SDK's errors repeat their sources, which would be printed twice.

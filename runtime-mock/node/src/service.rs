@@ -1,18 +1,19 @@
 //! The node: a full client, its network, its RPC server and an engine, put together.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use runtime_mock::{Hash, apis::RuntimeApi, opaque::Block};
 use sc_basic_authorship::ProposerFactory;
 use sc_client_api::HeaderBackend;
 use sc_consensus_grandpa::protocol_standard_name;
-use sc_executor::WasmExecutor;
+use sc_executor::{DEFAULT_HEAP_ALLOC_STRATEGY, WasmExecutor};
 use sc_network::{
     Litep2pNetworkBackend, Multiaddr, NetworkBackend, config::FullNetworkConfiguration,
     service::traits::NetworkService,
 };
 use sc_service::{
     BuildNetworkParams, ChainSpec, Configuration, Error, SpawnTasksParams, TFullClient, TaskManager,
+    config::ExecutorConfiguration,
 };
 use sc_transaction_pool::TransactionPoolHandle;
 use sp_io::SubstrateHostFunctions;
@@ -48,9 +49,31 @@ impl Node {
     }
 }
 
-/// Starts the node of `configuration` with `engine`. Blocks for seconds.
-pub(crate) fn start(configuration: Configuration, engine: Engine) -> Result<Node, Error> {
-    let executor = sc_service::new_wasm_executor::<SubstrateHostFunctions>(&configuration.executor);
+/// As the SDK makes it from the same configuration, which has no place for the folder.
+fn executor(
+    configuration: &ExecutorConfiguration,
+    compiled_runtimes: Option<&Path>,
+) -> WasmExecutor<SubstrateHostFunctions> {
+    let builder = WasmExecutor::builder()
+        .with_execution_method(configuration.wasm_method)
+        .with_onchain_heap_alloc_strategy(DEFAULT_HEAP_ALLOC_STRATEGY)
+        .with_offchain_heap_alloc_strategy(DEFAULT_HEAP_ALLOC_STRATEGY)
+        .with_max_runtime_instances(configuration.max_runtime_instances)
+        .with_runtime_cache_size(configuration.runtime_cache_size);
+    match compiled_runtimes {
+        Some(folder) => builder.with_cache_path(folder).build(),
+        None => builder.build(),
+    }
+}
+
+/// Starts the node of `configuration` with `engine`. Blocks for seconds, of which `compiled_runtimes` saves most once a
+/// node before has left there what it compiled.
+pub(crate) fn start(
+    configuration: Configuration,
+    engine: Engine,
+    compiled_runtimes: Option<&Path>,
+) -> Result<Node, Error> {
+    let executor = executor(&configuration.executor, compiled_runtimes);
     let (client, backend, keystore, mut task_manager) =
         sc_service::new_full_parts::<Block, RuntimeApi, _>(&configuration, None, executor, Vec::new())?;
     let client = Arc::new(client);
