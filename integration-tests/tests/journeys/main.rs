@@ -27,6 +27,7 @@ mod migrations;
 mod news;
 mod operator_hand;
 mod real_daemon;
+mod release_verify;
 mod release_while_away;
 mod runtime_upgrade;
 mod stubborn_vaults;

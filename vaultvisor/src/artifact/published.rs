@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error_chain::Chained,
-    release::{ArtifactName, Checksum, StatedUri, Version},
+    release::{ArtifactName, Artifacts, Checksum, StatedUri, Version},
 };
 
 /// A file that a release names.
@@ -25,6 +25,25 @@ pub struct NamedFile {
     pub checksum: Checksum,
     /// A place that is stated with it.
     pub uri: Option<StatedUri>,
+}
+
+impl NamedFile {
+    /// All files of a release, of every platform. A stated place is the binary's.
+    pub fn of(
+        version: &Version,
+        binary: Checksum,
+        uri: Option<&StatedUri>,
+        artifacts: &Artifacts,
+    ) -> impl Iterator<Item = Self> {
+        let binary = Self { version: version.clone(), artifact: None, checksum: binary, uri: uri.cloned() };
+        let artifacts = artifacts.iter().map(|(name, checksum)| Self {
+            version: version.clone(),
+            artifact: Some(name.clone()),
+            checksum: *checksum,
+            uri: None,
+        });
+        std::iter::once(binary).chain(artifacts)
+    }
 }
 
 /// What is at one place.

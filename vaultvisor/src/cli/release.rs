@@ -1,11 +1,13 @@
-//! `vaultvisor release …`: states a release on a chain, reads what a chain states, and makes and explains the
-//! calls that governance decides on.
+//! `vaultvisor release …`: states a release on a chain, reads what a chain states, sees whether that is what is
+//! published, and makes and explains the calls that governance decides on.
 
 mod call;
 mod decode;
+mod files;
 mod keys;
 mod publish;
 mod show;
+mod verify;
 mod words;
 
 use std::{
@@ -24,7 +26,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Exit, Failure, Global};
 use crate::{
-    artifact::url::{Filling, UrlError, UrlTemplate},
+    artifact::{
+        transfer::Limits,
+        url::{Filling, UrlError, UrlTemplate},
+    },
     chain::{
         SourceSettings,
         light_client::LightClientConnector,
@@ -60,6 +65,8 @@ pub enum ReleaseCommand {
     Publish(publish::PublishArgs),
     /// What a chain states now
     Show(show::ShowArgs),
+    /// Whether the published files are what the chain states: all of them, of every platform, pending ones too
+    Verify(verify::VerifyArgs),
     /// For governance: make the call that states a release, its hash and its preimage
     Call(call::CallArgs),
     /// For voters: what a call does, and whether the chain would take it
@@ -71,6 +78,7 @@ pub async fn run(command: ReleaseCommand, global: &Global) -> Result<(), Failure
     match command {
         ReleaseCommand::Publish(args) => publish::run(args).await,
         ReleaseCommand::Show(args) => show::run(args, global).await,
+        ReleaseCommand::Verify(args) => verify::run(args, global).await,
         ReleaseCommand::Call(args) => call::run(args, global).await,
         ReleaseCommand::Decode(args) => decode::run(args, global).await,
     }
@@ -105,6 +113,8 @@ struct Chain {
     /// Its name in the configuration.
     network: Option<String>,
     release_urls: Vec<UrlTemplate>,
+    /// The largest file that its vaults take.
+    max_artifact_bytes: u64,
 }
 
 impl Chain {
@@ -134,6 +144,7 @@ impl ChainArgs {
                 },
                 network: None,
                 release_urls: Vec::new(),
+                max_artifact_bytes: Limits::default().max_bytes,
             }),
         }
     }
@@ -167,6 +178,7 @@ fn configured(name: String, global: &Global) -> Result<Chain, Failure> {
         },
         network: Some(name),
         release_urls: network.release_urls.clone(),
+        max_artifact_bytes: settings.max_artifact_bytes,
     })
 }
 

@@ -8,12 +8,15 @@ use serde_json::Value;
 
 use self::input::CallSource;
 use super::{
-    ChainArgs, Exit, Failure, Global, METADATA_DEADLINE, print, print_json, show::StatedJson, words,
+    ChainArgs, Exit, Failure, Global, METADATA_DEADLINE,
+    files::{self, FileJson, Places},
+    print, print_json,
+    show::StatedJson,
+    words,
 };
 use crate::{
     artifact::{
-        published::{FileCheck, Found, NamedFile, check_files},
-        transfer::{Limits, Transfer},
+        published::{FileCheck, NamedFile},
         url::UrlTemplate,
     },
     chain::{
@@ -27,7 +30,7 @@ use crate::{
         },
         records::Stated,
     },
-    release::{Blake2Hash, Checksum},
+    release::Blake2Hash,
 };
 
 /// What `release decode` takes.
@@ -41,7 +44,7 @@ pub struct DecodeArgs {
     /// Download every file that the call names from every release URL, and compare
     #[arg(long)]
     check_files: bool,
-    /// Where the files are, with placeholders as in the configuration; goes before the network's (repeatable)
+    /// Where the files are, with placeholders as in the configuration; in place of the network's (repeatable)
     #[arg(long, value_name = "URL", requires = "check_files")]
     release_url: Vec<UrlTemplate>,
     /// Print one JSON object
@@ -59,32 +62,13 @@ enum DecodeInputError {
         #[source]
         source: DecodeError,
     },
-    #[error(
-        "--check-files needs to know where the files are: expected --network with release URLs in the \
-         configuration, or --release-url"
-    )]
-    NoReleaseUrl,
-    #[error("{url} has {{network}}, but no --network says which; write its name into the URL")]
-    NoNetworkName { url: String },
-}
-
-/// A file that is not what the call names.
-#[derive(Debug, thiserror::Error)]
-enum FilesError {
-    #[error("published under another checksum than the call names: {}", .0.join(", "))]
-    Differ(Vec<String>),
-    #[error("not found at any release URL: {}", .0.join(", "))]
-    Missing(Vec<String>),
 }
 
 /// Runs the command.
 pub(super) async fn run(args: DecodeArgs, global: &Global) -> Result<(), Failure> {
     let bytes = args.call.read().map_err(Exit::Usage.failure())?;
     let chain = args.chain.chain(global)?;
-    let templates = if args.release_url.is_empty() { chain.release_urls } else { args.release_url };
-    if args.check_files {
-        check_templates(&templates, chain.network.as_deref()).map_err(Exit::Usage.failure())?;
-    }
+    let places = args.check_files.then(|| Places::of(&chain, args.release_url)).transpose()?;
     let snapshot =
         read_snapshot(&chain.source, METADATA_DEADLINE).await.map_err(Exit::ChainUnreadable.failure())?;
     check_records(&snapshot.metadata, &chain.source.records.pallet)?;
@@ -99,12 +83,9 @@ pub(super) async fn run(args: DecodeArgs, global: &Global) -> Result<(), Failure
     let mut explained = explain(&call, &chain.source.records.pallet);
     let mut after = snapshot.forecast.clone();
     let verdict = judge(&mut explained, &mut after);
-    let checks = if args.check_files {
-        let transfer = Transfer::new(Limits::default())?;
-        let network = chain.network.as_deref().unwrap_or_default();
-        Some(check_files(&transfer, &named_files(&explained), &templates, network).await)
-    } else {
-        None
+    let checks = match places {
+        Some(places) => Some(places.look_for(&named_files(&explained)).await?),
+        None => None,
     };
     let decoded = Decoded {
         bytes: &bytes,
@@ -119,17 +100,7 @@ pub(super) async fn run(args: DecodeArgs, global: &Global) -> Result<(), Failure
     } else {
         print(&decoded.text())?
     }
-    checks.as_deref().map_or(Ok(()), judge_files)
-}
-
-fn check_templates(templates: &[UrlTemplate], network: Option<&str>) -> Result<(), DecodeInputError> {
-    if templates.is_empty() {
-        return Err(DecodeInputError::NoReleaseUrl);
-    }
-    match templates.iter().find(|template| network.is_none() && template.has("network")) {
-        Some(template) => Err(DecodeInputError::NoNetworkName { url: template.to_string() }),
-        None => Ok(()),
-    }
+    checks.as_deref().map_or(Ok(()), files::judge)
 }
 
 /// The files that a call states, each once, in its order.
@@ -159,30 +130,6 @@ fn named_files(call: &Explained<'_>) -> Vec<NamedFile> {
     files
 }
 
-/// A wrong file anywhere is a refusal; a file that is nowhere was not checked.
-fn judge_files(checks: &[FileCheck]) -> Result<(), Failure> {
-    let named = |is_one: &dyn Fn(&FileCheck) -> bool| {
-        let found = checks.iter().filter(|check| is_one(check));
-        let mut names: Vec<String> =
-            found.map(|check| format!("{} of {}", file_name(&check.file), check.file.version)).collect();
-        names.dedup();
-        names
-    };
-    let is_somewhere = |file: &NamedFile| {
-        checks.iter().any(|check| check.file == *file && matches!(check.found, Found::Equal { .. }))
-    };
-    let differ = named(&|check| matches!(check.found, Found::Other { .. }));
-    if !differ.is_empty() {
-        return Err(Exit::ArtifactRefused.failure()(FilesError::Differ(differ)));
-    }
-    let missing = named(&|check| !is_somewhere(&check.file));
-    if missing.is_empty() { Ok(()) } else { Err(FilesError::Missing(missing).into()) }
-}
-
-fn file_name(file: &NamedFile) -> &str {
-    file.artifact.as_ref().map_or("binary", |name| name.as_str())
-}
-
 /// Everything that was found out.
 struct Decoded<'a> {
     bytes: &'a [u8],
@@ -209,39 +156,6 @@ struct DecodedJson<'a> {
     finalized: u64,
     spec_version: u32,
     files: Option<Vec<FileJson<'a>>>,
-}
-
-#[derive(Serialize)]
-struct FileJson<'a> {
-    version: &'a str,
-    artifact: Option<&'a str>,
-    expected: Checksum,
-    url: Option<String>,
-    /// `equal`, `other` or `nothing`.
-    result: &'static str,
-    found: Option<Checksum>,
-    bytes: Option<u64>,
-    reason: Option<&'a str>,
-}
-
-impl<'a> From<&'a FileCheck> for FileJson<'a> {
-    fn from(check: &'a FileCheck) -> Self {
-        let (result, found, bytes, reason) = match &check.found {
-            Found::Equal { bytes } => ("equal", Some(check.file.checksum), Some(*bytes), None),
-            Found::Other { checksum, bytes } => ("other", Some(*checksum), Some(*bytes), None),
-            Found::Nothing { reason } => ("nothing", None, None, Some(reason.as_str())),
-        };
-        Self {
-            version: check.file.version.as_str(),
-            artifact: check.file.artifact.as_ref().map(|name| name.as_str()),
-            expected: check.file.checksum,
-            url: check.url.as_ref().map(ToString::to_string),
-            result,
-            found,
-            bytes,
-            reason,
-        }
-    }
 }
 
 impl Decoded<'_> {
@@ -306,7 +220,7 @@ impl Decoded<'_> {
         text += &indented(&changes);
         if let Some(files) = self.files {
             text += "\nPublished files\n";
-            text += &indented(files.iter().flat_map(told_file));
+            text += &indented(files.iter().flat_map(files::told));
             if files.is_empty() {
                 text += "  the call names none\n";
             }
@@ -318,20 +232,3 @@ impl Decoded<'_> {
 fn indented<L: std::fmt::Display>(lines: impl IntoIterator<Item = L>) -> String {
     lines.into_iter().map(|line| format!("  {line}\n")).collect()
 }
-
-fn told_file(check: &FileCheck) -> Vec<String> {
-    let place = check.url.as_ref().map(|url| format!(" at {url}")).unwrap_or_default();
-    let file = format!("{} of {}{place}", file_name(&check.file), check.file.version);
-    match &check.found {
-        Found::Equal { bytes } => vec![format!("equal      {file} ({bytes} bytes)")],
-        Found::Other { checksum, bytes } => vec![
-            format!("! OTHER    {file} ({bytes} bytes)"),
-            format!("           expected {}", check.file.checksum),
-            format!("           found    {checksum}"),
-        ],
-        Found::Nothing { reason } => vec![format!("! NOTHING  {file}"), format!("           {reason}")],
-    }
-}
-
-#[cfg(test)]
-mod tests;
