@@ -19,7 +19,7 @@ integration_tests::through! {
 const ALICE: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
 
 /// Waits until the announcement of that version is in the history.
-async fn announced(operator: &Operator, version: &str) -> Value {
+pub(crate) async fn announced(operator: &Operator, version: &str) -> Value {
     wait::until(&format!("{version} to be announced"), async || {
         let printed = operator.vaultvisor(&["history", "--json"]).await.exited(0).stdout;
         let line = |line| serde_json::from_str(line).expect("each line is one JSON object");

@@ -11,6 +11,9 @@ use integration_tests::{
     status::{Endpoint, VaultStatus},
     wait,
 };
+use serde_json::{Value, json};
+
+use super::announcement::announced;
 
 /// How a node looks from outside.
 #[derive(Debug, Clone, Copy)]
@@ -85,28 +88,37 @@ async fn two_of_three_agree(nodes: [Node; 3]) {
     operator.running(&first).await;
     assert_eq!(operator.vault().await.problem, None, "all three say the same");
 
-    // From now on the second says that statement 99 is a release of its own.
+    // From now on the first says that statement 99 is a release of its own.
     let false_release = Release::of_test_vault("6.6.6");
     journey.server.offer(&false_release, NETWORK);
-    proxies[1].lie(&current_release_key(), Some(&statement(99, &false_release)));
+    proxies[0].lie(&current_release_key(), Some(&statement(99, &false_release)));
     let lied = operator
         .vault_where("the liar to be named", |vault| {
-            vault.problem.as_ref().is_some_and(|problem| problem.contains(&urls[1]))
+            vault.problem.as_ref().is_some_and(|problem| problem.contains(&urls[0]))
         })
         .await;
-    assert!(endpoint(&lied, &proxies[1]).problem.is_some(), "{lied:?}");
-    assert!(endpoint(&lied, &proxies[0]).problem.is_none(), "{lied:?}");
+    assert!(endpoint(&lied, &proxies[0]).problem.is_some(), "{lied:?}");
+    assert!(endpoint(&lied, &proxies[1]).problem.is_none(), "{lied:?}");
 
     let second = journey.release("2.0.0").await;
     operator.running(&second).await;
     assert_eq!(journey.server.served("6.6.6"), [], "it was never even asked for");
     operator.history_of_all_with("contradicted").await;
+    let shown: Value =
+        operator.vaultvisor(&["release", "show", "--network", NETWORK, "--json"]).await.exited(0).json();
+    assert_eq!(
+        (&shown["current"]["version"], &shown["current"]["sequence"]),
+        (&json!("2.0.0"), &json!(2)),
+        "{shown}"
+    );
+    assert_eq!(shown["source"], format!("{}, {}", urls[1], urls[2]));
+    announced(operator, "2.0.0").await;
     let vault = operator.vault().await;
     assert_eq!((vault.rejected.len(), vault.target.and_then(|target| target.sequence)), (0, Some(2)));
 
     // It tells the truth again.
-    proxies[1].be_honest();
-    proxies[1].cut();
+    proxies[0].be_honest();
+    proxies[0].cut();
     operator.vault_where("nothing to be wrong any more", |vault| vault.problem.is_none()).await;
     assert_eq!(ledger::never_two(&operator.lives()), Ok(()));
 }

@@ -117,12 +117,16 @@ async fn t15_when_finality_stops_the_status_says_since_when_and_the_vault_runs_o
         vault => Err(format!("{vault:?}")),
     })
     .await;
-    assert_eq!(operator.vault().await.running.as_ref(), Some(&before));
+    let vault = operator.vault().await;
+    assert_eq!(vault.running.as_ref(), Some(&before));
+    let known = vault.chain.expect("it was seen");
+    assert!(known.stale_since.is_some(), "{known:?}");
 
     chain.hold_finality(false).await;
     let second = journey.release("2.0.0").await;
     operator.running(&second).await;
     wait_for_no_problem(operator).await;
+    assert_eq!(operator.vault().await.chain.expect("it is seen").stale_since, None);
 }
 
 async fn t16_a_node_of_another_chain_is_refused_by_its_genesis_and_the_vault_runs_on(source: Source) {

@@ -18,7 +18,6 @@ use super::{
     ChainView, FinalizedBlock, SourceError,
     endpoints::open_client,
     governance::node::{AtBlock, NodeError, at_block, extrinsics, request},
-    light_client,
     records::{CLIENTS_INFO, Record, Records, StorageKey},
 };
 use crate::release::{Checksum, GenesisHash};
@@ -32,7 +31,8 @@ const MAX_BLOCKS_BACK: u64 = 255;
 /// What is looked for.
 #[derive(Debug, Clone)]
 pub struct Search {
-    endpoint: String,
+    /// Nodes to be asked, one after the other.
+    endpoints: Vec<String>,
     genesis: GenesisHash,
     /// A finalized block that has the statement.
     at: FinalizedBlock,
@@ -65,6 +65,8 @@ enum AnnotationError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Node(#[from] NodeError),
+    #[error("no endpoint is configured that could be asked")]
+    NoEndpoint,
     #[error("the node is of another chain")]
     OtherChain,
     #[error("block {0} is unknown to the node")]
@@ -81,10 +83,10 @@ enum AnnotationError {
 
 impl Search {
     /// For the release in force in that view, which a block with the number `before` did not have yet; `None` if the
-    /// view has none, or nobody can be asked.
-    pub fn of(view: &ChainView, records: &Records, before: u64) -> Option<Self> {
-        // A light client answers nothing about blocks before it was started.
-        let release = view.current.as_ref().filter(|_| view.source != light_client::NAME)?;
+    /// view has none, or there are no `endpoints` to ask. A light client is none: it answers nothing about blocks before
+    /// it was started.
+    pub fn of(view: &ChainView, records: &Records, endpoints: &[String], before: u64) -> Option<Self> {
+        let release = view.current.as_ref().filter(|_| !endpoints.is_empty())?;
         let record = records.each().find(|record| record.name() == view.record)?;
         let key = record.keys().current;
         let (pallet, events): (_, &[_]) = match record {
@@ -93,8 +95,11 @@ impl Search {
                 (CLIENTS_INFO.to_owned(), &["NotifyClientRelease", "ApplyClientRelease"])
             }
         };
+        let mut endpoints = endpoints.to_vec();
+        // The one that told of it is alive.
+        endpoints.sort_by_key(|endpoint| *endpoint != view.source);
         Some(Self {
-            endpoint: view.source.clone(),
+            endpoints,
             genesis: view.genesis,
             at: view.finalized,
             before: before.max(view.finalized.number.saturating_sub(MAX_BLOCKS_BACK)),
@@ -112,7 +117,18 @@ pub async fn find(search: &Search) -> Result<Announcement, impl std::error::Erro
 }
 
 async fn find_unbounded(search: &Search) -> Result<Announcement, AnnotationError> {
-    let rpc = open_client(&search.endpoint).await.map_err(|problem| problem.at(&search.endpoint))?;
+    let mut found = Err(AnnotationError::NoEndpoint);
+    for endpoint in &search.endpoints {
+        found = find_at(endpoint, search).await;
+        if found.is_ok() {
+            break;
+        }
+    }
+    found
+}
+
+async fn find_at(endpoint: &str, search: &Search) -> Result<Announcement, AnnotationError> {
+    let rpc = open_client(endpoint).await.map_err(|problem| problem.at(endpoint))?;
     if block_hash(&rpc, 0).await?.0 != search.genesis.0 {
         return Err(AnnotationError::OtherChain);
     }

@@ -145,6 +145,22 @@ pub enum ReadError {
         /// How long was waited.
         deadline: Duration,
     },
+    /// Not enough sources said the same in time.
+    #[error(
+        "{network}: no {needed} of its sources said the same within {} s{}",
+        deadline.as_secs(),
+        problems.iter().map(|problem| format!("; {problem}")).collect::<String>()
+    )]
+    NotAgreed {
+        /// The network's name.
+        network: String,
+        /// How many must.
+        needed: usize,
+        /// How long was waited.
+        deadline: Duration,
+        /// What is known to be wrong, of all and of each.
+        problems: Vec<String>,
+    },
     /// An endpoint answered, with something else than a release.
     #[error("{}, block {number}", in_words(endpoint))]
     Record {
@@ -158,11 +174,47 @@ pub enum ReadError {
     },
 }
 
-/// Reads the newest finalized state from the first endpoint that answers within `deadline`.
+/// Reads the newest finalized state, from the first endpoint that answers within `deadline`, or what enough of them say.
 pub async fn read_once(settings: &SourceSettings, deadline: Duration) -> Result<ChainView, ReadError> {
+    if matches!(settings.rule(), Rule::Agreement(needed) if needed > 1) {
+        return read_agreed(&comparing_connector(settings), settings, deadline).await;
+    }
     timeout(deadline, read_first(&Connector::of(settings, 0), settings))
         .await
         .unwrap_or_else(|_| Err(ReadError::TimedOut { network: settings.network.clone(), deadline }))
+}
+
+/// The first that so many sources agree on, found as a running vaultvisor finds it.
+async fn read_agreed(
+    connector: &impl Connect,
+    settings: &SourceSettings,
+    deadline: Duration,
+) -> Result<ChainView, ReadError> {
+    let (status, mut seen) = watch::channel(ChainStatus::default());
+    // Nobody reads what it notes for an audit trail.
+    let (notes, _) = mpsc::channel(1);
+    let first = async {
+        match seen.wait_for(|status| status.view.is_some()).await {
+            Ok(status) => status.view.clone(),
+            Err(_) => None,
+        }
+    };
+    let view = tokio::select! {
+        view = timeout(deadline, first) => view.ok().flatten(),
+        () = follow_with(connector, settings.clone(), &status, notes) => None,
+    };
+    view.ok_or_else(|| {
+        let status = status.borrow();
+        let of_each = status.endpoints.iter().filter_map(|endpoint| {
+            Some(format!("{}: {}", in_words(&endpoint.address), endpoint.problem.as_ref()?))
+        });
+        ReadError::NotAgreed {
+            network: settings.network.clone(),
+            needed: settings.agreement.get(),
+            deadline,
+            problems: status.problem.iter().cloned().chain(of_each).collect(),
+        }
+    })
 }
 
 async fn read_first(connector: &impl Connect, settings: &SourceSettings) -> Result<ChainView, ReadError> {

@@ -33,6 +33,8 @@ struct Wanted {
 /// Notices new statements of one network.
 pub(super) struct Announcer {
     records: Records,
+    /// The nodes that can be asked.
+    endpoints: Vec<String>,
     /// The newest statement, and the newest finalized block that was seen; `None` before the first.
     seen: Option<(Option<Release>, u64)>,
     /// Where a vaultvisor before this one had come, and the number of the statement there.
@@ -51,13 +53,14 @@ pub(super) struct Announcements {
 pub(super) fn announcements(
     network: &str,
     records: Records,
+    endpoints: Vec<String>,
     known: Option<&NetworkRecord>,
     chronicle: Chronicle,
 ) -> (Announcer, Announcements) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let known = known.map(|known| (known.finalized.number, known.sequence));
     (
-        Announcer { records, seen: None, known, queue: sender },
+        Announcer { records, endpoints, seen: None, known, queue: sender },
         Announcements { network: network.to_owned(), queue: receiver, chronicle },
     )
 }
@@ -68,7 +71,7 @@ impl Announcer {
         let before = self.stated_after(view);
         self.seen = Some((view.current.clone(), view.finalized.number));
         let (Some(before), Some(release)) = (before, &view.current) else { return };
-        if let Some(search) = Search::of(view, &self.records, before) {
+        if let Some(search) = Search::of(view, &self.records, &self.endpoints, before) {
             let wanted = Wanted { search, release: release.clone(), spec_version: view.spec_version };
             // Full: it goes without.
             let _ = self.queue.try_send(wanted);
@@ -154,7 +157,8 @@ mod tests {
     /// Which of these views an announcer wants to know more about.
     fn wanted(known: Option<(u64, Option<u64>)>, views: &[ChainView]) -> Vec<u64> {
         let (queue, mut receiver) = mpsc::channel(views.len());
-        let mut announcer = Announcer { records: Records::default(), seen: None, known, queue };
+        let endpoints = vec!["ws://a".to_owned()];
+        let mut announcer = Announcer { records: Records::default(), endpoints, seen: None, known, queue };
         let mut wanted = Vec::new();
         for view in views {
             announcer.saw(view);

@@ -47,8 +47,13 @@ pub(super) fn spawn(
     if let Some(record) = known.as_ref().and_then(|known| known.record) {
         records.saw(record);
     }
-    let (mut announcer, announcements) =
-        announcements(&network.name, records.clone(), known.as_ref(), chronicle.clone());
+    let (mut announcer, announcements) = announcements(
+        &network.name,
+        records.clone(),
+        network.endpoints.clone(),
+        known.as_ref(),
+        chronicle.clone(),
+    );
     let settings = SourceSettings {
         network: network.name.clone(),
         endpoints: network.endpoints,

@@ -199,6 +199,29 @@ fn finalized(status: &ChainStatus) -> Option<u64> {
     status.view.as_ref().map(|view| view.finalized.number)
 }
 
+/// One read of nodes that have finalized one block with a statement, of which two must agree.
+async fn read_of(manners: &[Manner]) -> Result<ChainView, ReadError> {
+    let names = &NAMES[..manners.len()];
+    let nodes = Nodes::new(&names.iter().copied().zip(manners.iter().copied()).collect::<Vec<_>>());
+    nodes.finalize(1);
+    let settings =
+        SourceSettings { agreement: NonZeroUsize::new(2).expect("not zero"), ..settings(names, None) };
+    read_agreed(&nodes, &settings, secs(20)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_read_takes_what_enough_sources_say_and_not_the_first_answer() {
+    let view = read_of(&[Lies, Honest, Honest]).await.expect("two agree");
+    assert_eq!(view.source, "b, c");
+    assert_eq!(view.current.expect("stated").version, "1.0.0".parse::<Version>().expect("a version"));
+
+    let error = read_of(&[Lies, Honest, Down]).await.expect_err("no two agree").to_string();
+    assert!(
+        error.contains("no 2 of its sources said the same within 20 s; endpoint c: cannot connect"),
+        "{error}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_that_agree_are_believed_and_both_are_named() {
     let (nodes, status, notes) = follow_blocks(20, 2, &[Honest, Honest]).await;
