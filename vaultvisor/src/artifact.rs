@@ -6,11 +6,19 @@
 //! ```
 //!
 //! A checksum that is in the store is proved; nothing else ever gets there. [`fetch`] brings files, by
-//! [`transfer`]s; [`verify`] hashes them, [`url`] says where they are published, and [`published`] whether what is
-//! there is what was stated.
+//! [`transfer`]s into a `partial` file; [`downloads`] lets all who want a file share one. [`verify`] hashes them,
+//! [`url`] says where they are published, and [`published`] whether what is there is what was stated. [`room`] knows
+//! what a full disk needs, [`progress`] tells people how far it is.
 
+pub mod downloads;
+pub mod executable;
 pub mod fetch;
+mod partial;
+pub mod progress;
 pub mod published;
+pub mod room;
+#[cfg(test)]
+mod scripted_server;
 pub mod transfer;
 pub mod url;
 pub mod verify;
@@ -38,7 +46,7 @@ pub struct Store {
 
 /// Why the store could not be changed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} {} in the artifact store", path.display())]
+#[error("cannot {doing} {} in the artifact store{}", path.display(), room::remedy(source))]
 pub struct StoreError {
     /// What was tried.
     pub doing: &'static str,
@@ -139,13 +147,9 @@ impl Store {
         }
     }
 
-    /// Removes every binary that is not needed, and the partial downloads of what is neither needed nor
-    /// being fetched; answers what was removed.
-    pub fn prune(
-        &self,
-        needed: &BTreeSet<Checksum>,
-        fetching: &BTreeSet<Checksum>,
-    ) -> Result<Vec<Checksum>, StoreError> {
+    /// Removes every binary that is not needed, and what is left of downloads of what is not needed, unless another
+    /// process is at it; answers which binaries were removed.
+    pub fn prune(&self, needed: &BTreeSet<Checksum>) -> Result<Vec<Checksum>, StoreError> {
         let mut removed = self.checksums()?;
         removed.retain(|checksum| !needed.contains(checksum));
         for checksum in &removed {
@@ -154,9 +158,8 @@ impl Store {
         for entry in fs::read_dir(&self.partial).map_err(failed("list", &self.partial))? {
             let path = entry.map_err(failed("list", &self.partial))?.path();
             let checksum = path.file_name().and_then(|name| name.to_str()?.parse::<Checksum>().ok());
-            // A download may have begun since `fetching` was asked for; then its checksum is needed.
-            if !checksum.is_some_and(|checksum| fetching.contains(&checksum) || needed.contains(&checksum)) {
-                fs::remove_file(&path).map_err(failed("remove", &path))?;
+            if !checksum.is_some_and(|checksum| needed.contains(&checksum)) {
+                partial::remove_unused(&path).map_err(failed("remove", &path))?;
             }
         }
         Ok(removed)
@@ -206,11 +209,11 @@ mod tests {
         let other = Checksum([1; 32]);
         fs::write(store.partial(other), b"half").expect("partial");
         fs::write(store.partial.join("stray"), b"x").expect("stray");
-        let removed = store.prune(&[checksum].into(), &[other].into()).expect("prune");
+        let removed = store.prune(&[checksum, other].into()).expect("prune");
         assert!(removed.is_empty());
         assert!(store.contains(checksum) && store.partial(other).exists());
         assert!(!store.partial.join("stray").exists());
-        assert_eq!(store.prune(&BTreeSet::new(), &BTreeSet::new()).expect("prune"), [checksum]);
+        assert_eq!(store.prune(&BTreeSet::new()).expect("prune"), [checksum]);
         assert!(!store.folder(checksum).exists() && !store.partial(other).exists());
     }
 }

@@ -72,7 +72,6 @@ const KEYS: Keys = Keys {
         "networks",
         "vaults",
     ],
-    later: &[],
 };
 
 /// Why there are no settings.

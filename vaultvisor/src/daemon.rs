@@ -6,6 +6,8 @@
 //! - `announce`: what the chain's events tell of the releases that it states;
 //! - `vault_task`: the loop of events and decisions of one vault;
 //! - `executor`: carries out the actions of one vault;
+//! - `fetching`: puts a release's files into the store;
+//! - `fitness`: whether a release could run here;
 //! - `staging`: makes ready what a release needs besides its binary, while the old one runs;
 //! - `starting`: one start or switch, from the keeper that waits to the vault that runs;
 //! - `places`: where a release's binary is fetched from;
@@ -21,6 +23,8 @@ mod announce;
 mod chronicle;
 mod control;
 mod executor;
+mod fetching;
+mod fitness;
 mod fleet;
 pub mod forget;
 mod health;
@@ -44,15 +48,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{Semaphore, watch},
-    task::AbortHandle,
-    time::Instant,
-};
+use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
 use crate::{
     artifact::{
         Store, StoreError,
+        downloads::Downloads,
         fetch::{Fetcher, Limits},
     },
     config::{ConfigError, Settings},
@@ -138,7 +139,6 @@ struct Shared {
     lock_dir: PathBuf,
     boot: BootId,
     store: Store,
-    fetcher: Fetcher,
     keeper: PathBuf,
     /// Asks health URLs.
     health: reqwest::Client,
@@ -149,8 +149,7 @@ struct Shared {
     needed: Mutex<BTreeMap<String, BTreeSet<Checksum>>>,
     /// The vaults whose needs cannot be read. While there is one, no file goes: it could be theirs.
     unreadable: Mutex<BTreeSet<String>>,
-    /// One download at a time for each checksum: who comes second finds the file there.
-    downloads: Mutex<BTreeMap<Checksum, Arc<Semaphore>>>,
+    downloads: Downloads,
 }
 
 /// What the daemon itself needs to know of a vault.
@@ -183,7 +182,7 @@ pub async fn run(
         home: settings.home.clone(),
         lock_dir: settings.lock_dir.clone(),
         boot: BootId(boot_id().map_err(RunError::Boot)?),
-        fetcher: Fetcher::new(store.clone(), limits)?,
+        downloads: Downloads::new(Fetcher::new(store.clone(), limits)?),
         store,
         keeper: find_keeper()?,
         health: health::client()?,
@@ -191,7 +190,6 @@ pub async fn run(
         counters: Counters::default(),
         needed: Mutex::default(),
         unreadable: Mutex::default(),
-        downloads: Mutex::default(),
     });
     let socket = control::Socket::bind(&settings.home).map_err(|source| {
         let path = settings.home.join(crate::control::SOCKET);

@@ -152,7 +152,10 @@ impl Deciding<'_> {
                 self.chain(view.as_deref(), *best_spec_version, problem.as_deref());
             }
             Event::Fetched(checksum) => self.fetched(*checksum),
-            Event::FetchFailed { checksum, reason } => self.fetch_failed(*checksum, reason),
+            Event::Unfit { checksum, reason } => self.unfit(*checksum, reason),
+            Event::FetchFailed { checksum, reason, retry_after } => {
+                self.fetch_failed(*checksum, reason, *retry_after);
+            }
             Event::Started { build, pid, downtime } => self.started(build, *pid, *downtime),
             Event::Staged { to, arguments, snapshot } => self.staged(*to, arguments, *snapshot),
             Event::StageFailed { to, reason, by_release } => self.stage_failed(*to, reason, *by_release),

@@ -13,6 +13,7 @@
 //! - [`records`]: the run and exit records, for whoever comes after this vaultvisor.
 //! - [`handle`] and [`running`]: vaultvisor's side of a keeper; [`adopt`]: finding the vault of an earlier
 //!   vaultvisor; [`unmanaged`]: finding one that somebody started by hand.
+//! - [`program`]: other programs of a release, which run to their end.
 //! - [`id`]: processes that cannot be taken for other ones.
 //! - `raw`: the only module with `unsafe`: `fork`, `execveat`, `signalfd`, and descriptors in the runtime.
 
@@ -23,6 +24,7 @@ pub mod id;
 pub mod keeper;
 pub mod lock;
 pub mod output;
+pub mod program;
 pub mod protocol;
 #[allow(unsafe_code)] // What it calls has no safe form; each use states why it is sound.
 mod raw;

@@ -28,6 +28,7 @@ fn every_promise_holds_through_simulated_lives() {
         ("slow stops", seen.stuck),
         ("ends that left something", seen.left),
         ("commands", seen.commands),
+        ("files that cannot be executed", seen.unfit),
         ("releases made ready", seen.staged),
         ("migrations of data", seen.migrated),
         ("failed migrations of data", seen.migrations_failed),

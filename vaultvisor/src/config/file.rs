@@ -108,11 +108,8 @@ impl fmt::Display for Problem {
 /// The keys that an object may have.
 #[derive(Debug, Clone, Copy)]
 pub struct Keys {
-    /// Those that this version acts on.
+    /// All of them. Others are refused: a key that is ignored would be a promise that nobody keeps.
     pub known: &'static [&'static str],
-    /// Those of the contract that it does not act on yet: refused, because a promise that is not kept is worse
-    /// than none, and told apart from a slip of the pen.
-    pub later: &'static [&'static str],
 }
 
 /// A value at its path. Reading never stops: a problem is noted and the reader's default goes on.
@@ -197,9 +194,7 @@ impl Reader {
     pub fn fields<'a>(&mut self, node: &Node<'a>, keys: &Keys) -> Fields<'a> {
         let entries = self.entries(node, "an object");
         for (key, child) in &entries {
-            if keys.later.contains(key) {
-                self.problem(&child.path, "is not in this version, which would ignore it; remove it");
-            } else if !keys.known.contains(key) {
+            if !keys.known.contains(key) {
                 let known = keys.known.join(", ");
                 self.problem(&child.path, format!("unknown key, expected one of: {known}"));
             }
@@ -308,7 +303,7 @@ mod tests {
     fn a_key_that_is_there_twice_is_a_problem_and_not_dropped() {
         let value = json(r#"{"vaults": {"a": 1, "a": 2}}"#);
         let mut reader = Reader::default();
-        let fields = reader.fields(&Node::root(&value), &Keys { known: &["vaults"], later: &[] });
+        let fields = reader.fields(&Node::root(&value), &Keys { known: &["vaults"] });
         let vaults = reader.entries(fields.get("vaults").expect("vaults"), "an object");
         assert_eq!(vaults.len(), 1);
         assert_eq!(reader.problems.len(), 1);
@@ -319,7 +314,7 @@ mod tests {
     fn problems_carry_path_found_and_expected() {
         let value = json(r#"{"a": {"b c": [1, "x"]}, "typo": 0}"#);
         let mut reader = Reader::default();
-        let fields = reader.fields(&Node::root(&value), &Keys { known: &["a"], later: &[] });
+        let fields = reader.fields(&Node::root(&value), &Keys { known: &["a"] });
         let inner = reader.entries(fields.get("a").expect("a"), "an object");
         reader.texts(&inner[0].1);
         let said: Vec<String> = reader.problems.iter().map(ToString::to_string).collect();

@@ -51,11 +51,10 @@ pub(super) const KEYS: Keys = Keys {
         "genesis",
         "release_urls",
     ],
-    later: &[],
 };
 
 /// The keys of a light client.
-pub(super) const LIGHT_CLIENT_KEYS: Keys = Keys { known: &["chain_spec", "relay_chain_spec"], later: &[] };
+pub(super) const LIGHT_CLIENT_KEYS: Keys = Keys { known: &["chain_spec", "relay_chain_spec"] };
 
 /// The networks that vaults may name: the built-in ones, changed and added to by the file.
 pub(super) fn read_all(reader: &mut Reader, root: &Fields<'_>) -> BTreeMap<String, Network> {

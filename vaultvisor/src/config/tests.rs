@@ -176,7 +176,7 @@ fn every_key_of_a_vault_has_its_effect() {
         "stop": {"signal": "SIGTERM", "grace_secs": 7}, "retry_secs": [1, 2],
         "logs": "file", "log_max_bytes": 65536, "log_keep": 0, "keep_releases": 3,
         "data_dir": "/d", "skip_snapshot": true, "keep_snapshots": 4, "restore_after_live": true,
-        "args_migration_secs": 8, "state_migration_secs": 9}"#;
+        "args_migration_secs": 8, "state_migration_secs": 9, "probe_args": ["--version"]}"#;
     let settings = read(&dev(vault)).expect("valid");
     let vault = &settings.vaults["v"];
     let health_url = vault.probation.health_url.as_ref().expect("there").to_string();
@@ -190,6 +190,7 @@ fn every_key_of_a_vault_has_its_effect() {
     let data = Data { folder, skip_snapshot: true, keep_snapshots: 4, restore_after_live: true };
     assert_eq!(vault.data, Some(data));
     assert_eq!((vault.args_migration.as_secs(), vault.state_migration.as_secs()), (8, 9));
+    assert_eq!(vault.probe_args, Some(vec!["--version".to_owned()]));
 }
 
 #[test]
@@ -213,16 +214,6 @@ fn a_data_folder_belongs_to_one_vault_and_lies_apart_from_the_home() {
     ] {
         let problems = read(&vaults(a, b)).expect_err(place);
         assert!(problems.iter().any(|problem| problem.starts_with(place)), "{a} {b}: {problems:?}");
-    }
-}
-
-#[test]
-fn what_this_version_does_not_do_is_refused_and_not_ignored() {
-    let in_vault = [r#""probe_args": ["--version"]"#];
-    for key in in_vault {
-        let problems = read(&dev(&format!(r#"{{"network": "dev", "args": [], {key}}}"#))).expect_err(key);
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        assert!(problems[0].contains("not in this version"), "{problems:?}");
     }
 }
 
@@ -264,6 +255,8 @@ fn values_that_have_no_effect_or_no_meaning_are_refused() {
         (r#""logs": "syslog""#, "vaults.v.logs:"),
         (r#""logs": "journald", "log_keep": 3"#, "vaults.v.log_keep:"),
         (r#""log_max_bytes": 1"#, "vaults.v.log_max_bytes:"),
+        (r#""probe_args": []"#, "vaults.v.probe_args:"),
+        (r#""probe_args": ["run", "--keyfile=/x"]"#, "vaults.v.probe_args: names a key (--keyfile)"),
         (r#""keep_releases": -1"#, "vaults.v.keep_releases:"),
         (r#""retry_secs": []"#, "vaults.v.retry_secs:"),
         (r#""retry_secs": [0]"#, "vaults.v.retry_secs[0]:"),

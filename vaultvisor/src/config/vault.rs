@@ -16,7 +16,12 @@ use super::{
     network::{Network, read_endpoints},
     networks,
 };
-use crate::{artifact::url::is_loopback, chain::records::RecordName, decide::policy, process::StopSignal};
+use crate::{
+    artifact::url::is_loopback,
+    chain::records::RecordName,
+    decide::policy,
+    process::{StopSignal, unmanaged},
+};
 
 /// A client needs this long to write its state and close its connections; the bridges' own service files
 /// give it no more.
@@ -76,6 +81,8 @@ pub struct Vault {
     pub args_migration: Duration,
     /// How long a release's `state-migration` may take.
     pub state_migration: Duration,
+    /// The arguments with which a new release is executed once before anything is stopped for it, if it is.
+    pub probe_args: Option<Vec<String>>,
 }
 
 /// A vault's data, and how it is treated when another release is started on it.
@@ -184,11 +191,11 @@ pub(super) const KEYS: Keys = Keys {
         "restore_after_live",
         "args_migration_secs",
         "state_migration_secs",
+        "probe_args",
     ],
-    later: &["probe_args"],
 };
-pub(super) const STOP_KEYS: Keys = Keys { known: &["signal", "grace_secs"], later: &[] };
-pub(super) const PROBATION_KEYS: Keys = Keys { known: &["secs", "health_url", "health_secs"], later: &[] };
+pub(super) const STOP_KEYS: Keys = Keys { known: &["signal", "grace_secs"] };
+pub(super) const PROBATION_KEYS: Keys = Keys { known: &["secs", "health_url", "health_secs"] };
 
 /// All vaults; `networks` gets the endpoints that they bring.
 pub(super) fn read_all(
@@ -280,6 +287,7 @@ fn read_one(
     let data = read_data(reader, &fields);
     let args_migration = read_secs(reader, &fields, "args_migration_secs", 1, DEFAULT_ARGS_MIGRATION);
     let state_migration = read_secs(reader, &fields, "state_migration_secs", 1, DEFAULT_STATE_MIGRATION);
+    let probe_args = fields.get("probe_args").map(|node| read_probe_args(reader, node));
     Some(Vault {
         name: name.to_owned(),
         network: network?,
@@ -294,6 +302,7 @@ fn read_one(
         data,
         args_migration,
         state_migration,
+        probe_args,
     })
 }
 
@@ -360,6 +369,24 @@ fn read_args(reader: &mut Reader, node: &Node<'_>) -> Vec<String> {
     let args = reader.texts(node);
     for (index, _) in args.iter().enumerate().filter(|(_, arg)| arg.contains('\0')) {
         reader.problem(&format!("{}[{index}]", node.path), "holds a NUL character, which no argument can");
+    }
+    args
+}
+
+/// A probe is executed beside the vault that runs, so it must be none: without any argument a client would start, and with
+/// a key it would work for the same account.
+fn read_probe_args(reader: &mut Reader, node: &Node<'_>) -> Vec<String> {
+    let args = read_args(reader, node);
+    if node.is_list() && args.is_empty() {
+        let what =
+            "is empty, expected arguments with which a client answers and ends, such as [\"--version\"]";
+        reader.problem(&node.path, what);
+    }
+    if let Some(key) = unmanaged::first_key_arg(&args) {
+        let what = format!(
+            "names a key ({key}), expected arguments with which a client answers and ends: two vaults of one account pay twice"
+        );
+        reader.problem(&node.path, what);
     }
     args
 }

@@ -2,23 +2,24 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::{Semaphore, mpsc, watch};
-use url::Url;
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
 
 use super::{
-    Shared,
+    Shared, fetching,
     fleet::Configured,
     home::vault_folder,
-    places,
     staging::Staging,
     starting::{Starting, resolve, work_of},
     vault_place,
 };
 use crate::{
-    config::Network,
     decide::{
         Action, Ending, Event, Moment, Observed,
         data::{DataLeft, Launch, Migrations},
@@ -35,6 +36,9 @@ use crate::{
     },
     release::{Checksum, GenesisHash, Version},
 };
+
+/// A download that was given up has let go of its file within this, unless its disk hangs.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// The vault that runs now.
 #[derive(Debug, Clone)]
@@ -53,11 +57,13 @@ pub(super) struct Executor {
     pub(super) genesis: Option<GenesisHash>,
     /// Where everything that happens to the vault is told.
     pub(super) events: mpsc::Sender<Event>,
-    current: Arc<std::sync::Mutex<Option<Current>>>,
+    current: Arc<Mutex<Option<Current>>>,
     /// The snapshot that is being staged, which nobody else knows of yet.
-    staging: Arc<std::sync::Mutex<Option<u64>>>,
+    staging: Arc<Mutex<Option<u64>>>,
     /// Set for good by `Stop`: what has not been executed then never is.
     give_up: watch::Sender<bool>,
+    /// The fetches under way, by the release's binary.
+    fetches: Mutex<Vec<(Checksum, AbortHandle)>>,
 }
 
 impl Executor {
@@ -76,13 +82,14 @@ impl Executor {
             current: Arc::default(),
             staging: Arc::default(),
             give_up,
+            fetches: Mutex::default(),
         }
     }
 
     /// Begins an action; its event comes when it is done.
     pub(super) fn carry_out(&self, action: Action) {
         match action {
-            Action::Fetch(build) => self.answer(fetch(self.shared.clone(), self.configured(), build)),
+            Action::Fetch(build) => self.fetch(build),
             Action::Stage(stage) => {
                 let staging = Staging {
                     shared: self.shared.clone(),
@@ -125,12 +132,33 @@ impl Executor {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn answer(&self, action: impl Future<Output = Event> + Send + 'static) {
+    fn answer(&self, action: impl Future<Output = Event> + Send + 'static) -> AbortHandle {
         let events = self.events.clone();
-        tokio::spawn(async move {
+        let answering = tokio::spawn(async move {
             // The loop is gone only after its end or a panic of its own.
             let _ = events.send(action.await).await;
         });
+        answering.abort_handle()
+    }
+
+    fn fetch(&self, build: Build) {
+        let checksum = build.checksum;
+        let fetch = self.answer(fetching::fetch(self.shared.clone(), self.configured(), build));
+        let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        fetches.retain(|(_, fetch)| !fetch.is_finished());
+        fetches.push((checksum, fetch));
+    }
+
+    /// Gives up the fetches of what is not needed any more, which then are not answered; answers of what.
+    fn give_up_fetches(&self, is_needed: impl Fn(Checksum) -> bool) -> Vec<Checksum> {
+        let mut fetches = self.fetches.lock().unwrap_or_else(PoisonError::into_inner);
+        fetches.retain(|(_, fetch)| !fetch.is_finished());
+        let given_up = fetches.extract_if(.., |(checksum, _)| !is_needed(*checksum));
+        let end = |(checksum, fetch): (Checksum, AbortHandle)| {
+            fetch.abort();
+            checksum
+        };
+        given_up.map(end).collect()
     }
 
     /// What is there of the vault when vaultvisor starts. A process that runs is attached once the loop knows
@@ -176,12 +204,12 @@ impl Executor {
         let Some(place) = self.place() else {
             let reason = "the chain is not known yet, and the vault's lock is named after it".to_owned();
             let data = DataLeft::Untouched;
-            return self.answer(async move { Event::StartFailed { build, reason, data } });
+            return drop(self.answer(async move { Event::StartFailed { build, reason, data } }));
         };
         let configured = self.configured();
         let args = match resolve(&launch.arguments, &place.folder) {
             Ok(args) => args,
-            Err(reason) => return self.answer(async { Event::NotPrepared { build, reason } }),
+            Err(reason) => return drop(self.answer(async { Event::NotPrepared { build, reason } })),
         };
         let starting = Starting {
             shared: self.shared.clone(),
@@ -243,40 +271,50 @@ impl Executor {
         });
     }
 
-    /// Removes what no vault of the shared store needs, on a thread of its own: a large file takes a while.
+    /// Gives up the downloads that this vault does not need any more, and removes what no vault of the shared store
+    /// needs, on a thread of its own: a large file takes a while.
     fn prune(&self, keep: Vec<Checksum>) {
         let shared = self.shared.clone();
         let name = self.configured().vault.name.clone();
-        tokio::task::spawn_blocking(move || {
-            let fetching: BTreeSet<_> =
-                shared.downloads.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
-            if !shared.unreadable.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-                return tracing::warn!(
-                    vault = name,
-                    "nothing is removed: the state of another vault cannot be read"
-                );
+        // It may have waited for the disk: what is needed by now stays as well.
+        let now = {
+            let needed = shared.needed.lock().unwrap_or_else(PoisonError::into_inner);
+            needed.get(&name).cloned().unwrap_or_default()
+        };
+        let given_up = self.give_up_fetches(|checksum| keep.contains(&checksum) || now.contains(&checksum));
+        tokio::spawn(async move {
+            for checksum in given_up {
+                // Somebody else may want it all the same, and goes on with it.
+                let _ = tokio::time::timeout(SETTLE, shared.downloads.settled(checksum)).await;
             }
-            let mut needed: BTreeSet<_> = keep.into_iter().collect();
-            let others = shared.needed.lock().unwrap_or_else(PoisonError::into_inner);
-            needed.extend(others.values().flatten());
-            needed.extend(&fetching);
-            // Held until the files are gone, so that no vault begins to need one that is on its way out.
-            match shared.store.prune(&needed, &fetching) {
-                Ok(removed) if removed.is_empty() => {}
-                Ok(removed) => {
-                    let removed: Vec<String> = removed.iter().map(ToString::to_string).collect();
-                    tracing::info!(vault = name, removed = removed.join(" "), "removed old releases");
-                }
-                Err(error) => tracing::warn!(vault = name, "{}", Chained(&error)),
-            }
+            tokio::task::spawn_blocking(move || remove_unneeded(&shared, &name, keep));
         });
+    }
+}
+
+fn remove_unneeded(shared: &Shared, name: &str, keep: Vec<Checksum>) {
+    let fetching = shared.downloads.under_way();
+    if !shared.unreadable.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        return tracing::warn!(vault = name, "nothing is removed: the state of another vault cannot be read");
+    }
+    let mut needed: BTreeSet<_> = keep.into_iter().chain(fetching).collect();
+    let others = shared.needed.lock().unwrap_or_else(PoisonError::into_inner);
+    needed.extend(others.values().flatten());
+    // Held until the files are gone, so that no vault begins to need one that is on its way out.
+    match shared.store.prune(&needed) {
+        Ok(removed) if removed.is_empty() => {}
+        Ok(removed) => {
+            let removed: Vec<String> = removed.iter().map(ToString::to_string).collect();
+            tracing::info!(vault = name, removed = removed.join(" "), "removed old releases");
+        }
+        Err(error) => tracing::warn!(vault = name, "{}", Chained(&error)),
     }
 }
 
 /// Puts a running vault into its slot; what comes back tells all that happens to it until nothing is left.
 fn watch_over(
     mut running: RunningVault,
-    slot: &std::sync::Mutex<Option<Current>>,
+    slot: &Mutex<Option<Current>>,
     events: mpsc::Sender<Event>,
 ) -> impl Future<Output = ()> + Send + use<> {
     let (end_sender, end) = watch::channel(None);
@@ -313,53 +351,6 @@ pub(super) fn build_of(version: &str, checksum: Checksum) -> Result<Build, Strin
     let version = Version::from_bytes(version.as_bytes());
     let version = version.or_else(|_| Version::from_bytes(b"unknown")).map_err(|error| error.to_string())?;
     Ok(Build { version, checksum, uri: None, migrations: Migrations::default() })
-}
-
-/// Puts a release's binary and its migrations into the store.
-async fn fetch(shared: Arc<Shared>, configured: Arc<Configured>, build: Build) -> Event {
-    let checksum = build.checksum;
-    match fetch_all(&shared, &configured.network, &build).await {
-        Ok(()) => Event::Fetched(checksum),
-        Err(reason) => Event::FetchFailed { checksum, reason },
-    }
-}
-
-async fn fetch_all(shared: &Shared, network: &Network, build: &Build) -> Result<(), String> {
-    let urls = places::release_urls(network, build)?;
-    fetch_into_store(shared, &network.name, build.checksum, &urls).await?;
-    for (name, checksum) in build.migrations.named() {
-        let urls = places::migration_urls(network, build, name, checksum)?;
-        fetch_into_store(shared, &network.name, checksum, &urls)
-            .await
-            .map_err(|reason| format!("{name}: {reason}"))?;
-    }
-    Ok(())
-}
-
-/// Puts a file into the store. All who want one checksum share one download: the second finds it there.
-pub(super) async fn fetch_into_store(
-    shared: &Shared,
-    network: &str,
-    checksum: Checksum,
-    urls: &[Url],
-) -> Result<(), String> {
-    let turn = shared
-        .downloads
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .entry(checksum)
-        .or_insert_with(|| Arc::new(Semaphore::new(1)))
-        .clone();
-    let permit = turn.acquire().await;
-    let fetcher = shared.fetcher.counting_in(shared.counters.downloads(network));
-    let fetched = fetcher.fetch(checksum, urls).await;
-    drop(permit);
-    let mut downloads = shared.downloads.lock().unwrap_or_else(PoisonError::into_inner);
-    // The map's and ours: nobody else waits for this file.
-    if Arc::strong_count(&turn) <= 2 {
-        downloads.remove(&checksum);
-    }
-    fetched.map_err(|error| Chained(&error).to_string())
 }
 
 fn ending(status: Option<ExitStatus>) -> Ending {

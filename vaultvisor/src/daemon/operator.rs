@@ -11,8 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
 use super::{
-    Shared,
-    executor::fetch_into_store,
+    Shared, fetching,
     fleet::{Fleet, Reached},
     places::release_urls,
 };
@@ -88,7 +87,11 @@ async fn override_with(fleet: &Fleet, name: &str, release: Chosen) -> Reply {
         None => release_urls(&reached.configured.network, &build),
     };
     let stored = match urls {
-        Ok(urls) => fetch_into_store(shared, &reached.configured.vault.network, build.checksum, &urls).await,
+        Ok(urls) => {
+            let network = &reached.configured.vault.network;
+            let stored = fetching::into_store(shared, network, build.checksum, urls).await;
+            stored.map_err(|why| why.reason)
+        }
         Err(what) => Err(what),
     };
     match stored {

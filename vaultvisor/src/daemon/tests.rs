@@ -24,7 +24,7 @@ fn shared(home: &Path) -> Arc<Shared> {
         home: home.to_owned(),
         lock_dir: home.join("locks"),
         boot: BootId(boot_id().expect("boot")),
-        fetcher: Fetcher::new(store.clone(), Limits::default()).expect("client"),
+        downloads: Downloads::new(Fetcher::new(store.clone(), Limits::default()).expect("client")),
         store,
         keeper: PathBuf::from("/nonexistent/keeper"),
         health: health::client().expect("client"),
@@ -32,7 +32,6 @@ fn shared(home: &Path) -> Arc<Shared> {
         counters: Counters::default(),
         needed: Mutex::default(),
         unreadable: Mutex::default(),
-        downloads: Mutex::default(),
     })
 }
 

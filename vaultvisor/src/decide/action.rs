@@ -11,8 +11,8 @@ use crate::release::Checksum;
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Put a release's binary into the store, or prove the one that is there again. Answered by `Fetched` or
-    /// `FetchFailed`. Two may be under way: what should run, and what will.
+    /// Put a release's binary into the store, or prove the one that is there again. Answered by `Fetched`,
+    /// `Unfit` or `FetchFailed`. Two may be under way: what should run, and what will.
     Fetch(Build),
     /// Make ready what a release needs besides its files: arguments, and the first pass of a snapshot. Answered by
     /// `Staged` or `StageFailed`; one at a time.
@@ -33,7 +33,8 @@ pub enum Action {
     /// Stop what is there of a vault that is not known to run, if anything is and is provably its own, for good. Answered
     /// by `Cleared`.
     StopOwn,
-    /// Remove what this vault does not need from the store. Not answered; repeated at the next chance. Must
+    /// Give up the fetches of what this vault does not need, which then are not answered, and remove it from the store.
+    /// Not answered; repeated at the next chance. Must
     /// wait until the state is durable: after a crash the older state must not want what is gone.
     Prune {
         /// What it needs.

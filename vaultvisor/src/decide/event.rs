@@ -122,6 +122,15 @@ pub enum Event {
         checksum: Checksum,
         /// Why, for people.
         reason: String,
+        /// For how long every server that was asked wants to be left alone, if they all do.
+        retry_after: Option<Duration>,
+    },
+    /// A file is in the store, proved, and this machine cannot execute it, or its probe failed. Nothing was stopped.
+    Unfit {
+        /// The release's binary.
+        checksum: Checksum,
+        /// Why, for people.
+        reason: String,
     },
     /// All is ready for a release, and nothing was stopped for it.
     Staged {

@@ -47,7 +47,8 @@ impl Deciding<'_> {
         }
         let rejection = Rejection { build: build.clone(), sequence, reason: reason.clone(), attempts, wait };
         state.rejected.push(rejection);
-        state.trial_reboots = None;
+        // Another release may be on trial meanwhile.
+        state.trial_reboots.take_if(|reboots| reboots.checksum == build.checksum);
         state.fetch = Fetch::Idle;
         self.note(Kind::Rejected, None, Some(build), reason.clone());
         self.problem(Concern::Process, Severity::Error, reason);

@@ -1,9 +1,11 @@
 //! Rule 1, ready first: what should run, and what a runtime upgrade will bring, is fetched and proved while the old
 //! vault runs.
 
+use std::time::Duration;
+
 use super::{
     Action, Deciding, Severity,
-    policy::{FETCH_BACKOFF_FIRST, FETCH_BACKOFF_MOST, MAX_UNPROVED},
+    policy::{FETCH_BACKOFF_FIRST, FETCH_BACKOFF_MOST, MAX_UNPROVED, RETRY_AFTER_MOST},
     state::{Build, Concern, Fetch, Phase, Wait},
 };
 use crate::release::Checksum;
@@ -49,14 +51,50 @@ impl Deciding<'_> {
     }
 
     /// A fetch that fails is retried and is never a rejection (rule 5).
-    pub(super) fn fetch_failed(&mut self, checksum: Checksum, reason: &str) {
+    pub(super) fn fetch_failed(&mut self, checksum: Checksum, reason: &str, retry_after: Option<Duration>) {
         for slot in SLOTS {
             let (fetch, concern) = self.slot(slot);
             if let Fetch::Fetching { checksum: wanted, attempt } = *fetch
                 && wanted == checksum
             {
-                self.assign(slot, checksum, attempt + 1);
+                let attempt = attempt.saturating_add(1);
+                let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MOST);
+                // Who was told to come back then is told so together with many others.
+                let length = asked + self.policy.spread(FETCH_BACKOFF_FIRST, FETCH_BACKOFF_MOST, attempt);
+                self.fetch_later(slot, checksum, attempt, length);
                 self.problem(concern, Severity::Warn, reason.to_owned());
+            }
+        }
+    }
+
+    /// The bytes are those that the chain states, and are of no use here. That is found out while the old vault runs, so
+    /// that nothing is stopped for it; but it is the release's own failure (rule 5).
+    pub(super) fn unfit(&mut self, checksum: Checksum, reason: &str) {
+        self.state.unproved.retain(|unproved| *unproved != checksum);
+        for slot in SLOTS {
+            let (fetch, concern) = self.slot(slot);
+            let Fetch::Fetching { checksum: wanted, attempt } = *fetch else { continue };
+            if wanted != checksum {
+                continue;
+            }
+            let build = match slot {
+                Slot::Chosen => self.state.chosen(),
+                Slot::Pending => self.state.pending.as_ref().map(|pending| pending.build.clone()),
+            };
+            let Some(build) = build.filter(|build| build.checksum == checksum) else { continue };
+            let what = format!("release {build} cannot run here: {reason}");
+            let is_something_else_there =
+                self.state.running().is_some() || self.state.fallback_for(checksum).is_some();
+            if matches!(slot, Slot::Chosen) && is_something_else_there {
+                self.no_problem(concern);
+                self.reject(&build, what);
+            } else {
+                // With nothing to go back to it is not rejected; and what waits for a runtime upgrade may be replaced
+                // before it comes into force.
+                let attempt = attempt.saturating_add(1);
+                let length = self.policy.backoff(FETCH_BACKOFF_FIRST, FETCH_BACKOFF_MOST, attempt);
+                self.fetch_later(slot, checksum, attempt, length);
+                self.problem(concern, Severity::Error, what);
             }
         }
     }
@@ -85,30 +123,26 @@ impl Deciding<'_> {
         if self.state.chosen().is_some_and(|chosen| chosen.checksum == checksum) {
             let ready = self.state.fetch.is_ready(checksum);
             let attempt = if ready { self.state.fetch.attempt() } else { 0 };
-            self.assign(Slot::Chosen, checksum, attempt + 1);
+            let attempt = attempt.saturating_add(1);
+            let length = self.policy.backoff(FETCH_BACKOFF_FIRST, FETCH_BACKOFF_MOST, attempt);
+            self.fetch_later(Slot::Chosen, checksum, attempt, length);
         } else {
             self.actions.push(Action::Fetch(build.clone()));
         }
     }
 
-    fn assign(&mut self, slot: Slot, checksum: Checksum, attempt: u32) {
-        let later = self.fetch_later(checksum, attempt);
-        *self.slot(slot).0 = later;
-    }
-
-    fn fetch_later(&self, checksum: Checksum, attempt: u32) -> Fetch {
-        let length = self.policy.backoff(FETCH_BACKOFF_FIRST, FETCH_BACKOFF_MOST, attempt);
-        Fetch::Failed { checksum, attempt, wait: Wait::start(self.now.moment, length) }
+    fn fetch_later(&mut self, slot: Slot, checksum: Checksum, attempt: u32, length: Duration) {
+        let wait = Wait::start(self.now.moment, length);
+        *self.slot(slot).0 = Fetch::Failed { checksum, attempt, wait };
     }
 
     pub(super) fn settle_fetch(&mut self) {
-        let ready = |fetch: &Fetch| fetch.checksum().filter(|checksum| fetch.is_ready(*checksum));
-        let before = [ready(&self.state.fetch), ready(&self.state.pending_fetch)];
+        let before = [self.state.fetch.checksum(), self.state.pending_fetch.checksum()];
         self.settle_chosen();
         self.settle_pending();
         let needed = self.state.needed();
         if before.into_iter().flatten().any(|checksum| !needed.contains(&checksum)) {
-            // News took the place of a file that had come.
+            // News took the place of a file that has come, or comes.
             self.prune();
         }
     }

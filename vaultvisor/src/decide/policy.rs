@@ -104,6 +104,9 @@ pub const CRASH_LOOP: u32 = 5;
 pub const FETCH_BACKOFF_FIRST: Duration = Duration::from_secs(2);
 /// The longest wait between two tries of a download.
 pub const FETCH_BACKOFF_MOST: Duration = Duration::from_secs(5 * 60);
+/// A server that is asked too often says for how long it wants to be left alone: minutes, at most an hour with GitHub.
+/// One that says a year would keep a vault from its release for good.
+pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(60 * 60);
 
 /// Rule 10: how much longer than its grace a vault is waited for when vaultvisor ends: 2 s for what it left behind, 10 s
 /// after which what is left of it is told, and the half minute of a start that was under way. What is there after that
@@ -138,13 +141,25 @@ impl Policy {
         self.jittered(wait, attempts)
     }
 
-    /// Deterministic, because `decide` is pure: spread by the vault's seed and the attempt.
+    /// The wait after `attempt` failures of something that many do at one place: anything up to twice as long each time,
+    /// capped, so that a fleet whose server was down comes back evenly. Never at once, for what failed just now mostly
+    /// fails again.
+    pub(super) fn spread(&self, first: Duration, most: Duration, attempt: u32) -> Duration {
+        let doubled = first.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(most);
+        let least = first / 4;
+        least + (doubled - least).mul_f64(self.draw(attempt))
+    }
+
     fn jittered(&self, wait: Duration, attempt: u32) -> Duration {
+        wait.mul_f64(0.75 + 0.25 * self.draw(attempt))
+    }
+
+    /// A number from 0 to 1. Deterministic, because `decide` is pure: drawn from the vault's seed and the attempt.
+    fn draw(&self, attempt: u32) -> f64 {
         // The finalizer of SplitMix64: every bit of the input moves every bit of the result.
         let mut mixed = self.seed.wrapping_add(u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let thousandths = 750 + (mixed >> 33) % 251;
-        wait.mul_f64(thousandths as f64 / 1000.0)
+        ((mixed >> 33) % 1001) as f64 / 1000.0
     }
 }

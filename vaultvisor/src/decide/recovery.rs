@@ -73,17 +73,19 @@ impl Deciding<'_> {
         }
     }
 
-    /// The store says what is there; a release that proved itself is fetched again when it has gone.
+    /// The store says what is there; a release that proved itself is fetched again when it has gone. What was neither
+    /// ready nor ever executed is looked at again: that its file is there does not say that it can be executed.
     fn recover_files(&mut self, stored: &[Checksum]) {
-        let ready = |build: Option<Build>| match build
-            .filter(|build| build.files().all(|file| stored.contains(&file)))
-        {
+        let state = &mut self.state;
+        let ready = |build: Option<Build>| match build.filter(|build| {
+            state.is_stored(build.checksum) && build.files().all(|file| stored.contains(&file))
+        }) {
             Some(build) => Fetch::Ready { checksum: build.checksum, attempt: 0 },
             None => Fetch::Idle,
         };
-        let state = &mut self.state;
-        state.fetch = ready(state.chosen());
-        state.pending_fetch = ready(state.pending.as_ref().map(|pending| pending.build.clone()));
+        let chosen = ready(state.chosen());
+        let pending = ready(state.pending.as_ref().map(|pending| pending.build.clone()));
+        (state.fetch, state.pending_fetch) = (chosen, pending);
         state.previous.retain(|build| stored.contains(&build.checksum));
         let gone = state.last_known_good.as_ref().map(|good| good.build.clone());
         if let Some(gone) = gone.filter(|good| !stored.contains(&good.checksum)) {

@@ -32,6 +32,7 @@ pub const TRANSITIONS: &[(Name, Name, &str)] = &[
     (Waiting, Stopped, "shutdown"),
     (Fetching, Ready, "proved"),
     (Fetching, Starting, "proved, or last known good"),
+    (Fetching, Waiting, "it cannot be executed here"),
     (Fetching, Blocked, "the data is of a release that failed"),
     (Fetching, Stopped, "shutdown"),
     (Ready, Fetching, "another release is stated"),

@@ -13,18 +13,17 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::ExitStatus,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde::Serialize;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
-};
 
-use crate::{journal::atomic_file::sync_folder, process::PASSED_ON, release::Version};
+use crate::{
+    journal::atomic_file::sync_folder,
+    process::program::{self, Bounds, Finished, ProgramError},
+    release::Version,
+};
 
 /// The kernel takes 128 KiB for one argument and a few megabytes for all; a client that needs more than this has
 /// made a mistake.
@@ -33,9 +32,6 @@ const MAX_ARGS_BYTES: usize = 128 * 1024;
 const MAX_ARGS: usize = 4096;
 /// What is printed may be indented and escaped: a character takes six bytes then.
 const MAX_OUTPUT_BYTES: u64 = 6 * MAX_ARGS_BYTES as u64;
-/// Enough of its complaints to see what is wrong; the rest is read and forgotten.
-const MAX_COMPLAINT_BYTES: usize = 4096;
-
 /// What the program is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Input<'a> {
@@ -52,22 +48,9 @@ pub struct Input<'a> {
 /// Why there are no new arguments.
 #[derive(Debug, thiserror::Error)]
 pub enum ArgsError {
-    /// It cannot be executed.
-    #[error("the args-migration {} cannot be executed", path.display())]
-    Execute {
-        /// The program.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// It did not end.
-    #[error("the args-migration did not end within {} s and was killed{said}", limit.as_secs())]
-    TimedOut {
-        /// How long it had.
-        limit: Duration,
-        /// What it complained about, after a colon.
-        said: String,
-    },
+    /// It did not come to its end.
+    #[error("the args-migration failed")]
+    Program(#[from] ProgramError),
     /// It ended badly.
     #[error("the args-migration ended with {status}, expected exit code 0{said}")]
     Failed {
@@ -84,130 +67,28 @@ pub enum ArgsError {
         /// What it complained about, after a colon.
         said: String,
     },
-    /// The system failed, not the program.
-    #[error("cannot run the args-migration")]
-    System(#[source] io::Error),
 }
 
 impl ArgsError {
     /// Whether the release is to blame, and not this machine.
     pub fn is_of_the_release(&self) -> bool {
         match self {
-            Self::System(_) => false,
-            // Too many processes or files, say, pass; a program that is none does not.
-            Self::Execute { source, .. } => matches!(
-                source.raw_os_error(),
-                Some(libc::ENOEXEC | libc::ENOENT | libc::EACCES | libc::ELIBBAD | libc::EINVAL)
-            ),
-            Self::TimedOut { .. } | Self::Failed { .. } | Self::Garbage { .. } => true,
+            Self::Program(error) => error.is_of_the_release(),
+            Self::Failed { .. } | Self::Garbage { .. } => true,
         }
-    }
-}
-
-/// Ends the program and all that it started, however this is left.
-struct Group(Child);
-
-impl Group {
-    fn kill(&self) {
-        // While its leader has not been waited for its number cannot be another group's.
-        if let Some(group) = self.0.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
 /// Runs a program and answers the new arguments.
 pub async fn run(program: &Path, input: &Input<'_>, limit: Duration) -> Result<Vec<String>, ArgsError> {
-    let text = serde_json::to_vec(input).map_err(|error| ArgsError::System(error.into()))?;
-    let passed_on = PASSED_ON.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
-    let child = Command::new(program)
-        .env_clear()
-        .envs(passed_on)
-        .current_dir("/")
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|source| ArgsError::Execute { path: program.to_owned(), source })?;
-    let mut group = Group(child);
-    let child = &mut group.0;
-    let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let mut complaint = Vec::new();
-    let mut printed = Vec::new();
-    let talk = async {
-        let tell = async {
-            if let Some(mut stdin) = stdin.take() {
-                // It need not read what it does not want to know.
-                let _ = stdin.write_all(&text).await;
-            }
-        };
-        let hear = async {
-            match stdout {
-                Some(stdout) => stdout.take(MAX_OUTPUT_BYTES + 1).read_to_end(&mut printed).await.map(|_| ()),
-                None => Ok(()),
-            }
-        };
-        let (heard, _, ()) = tokio::join!(hear, keep_the_end(stderr, &mut complaint), tell);
-        heard?;
-        has_ended(child.id()).await
-    };
-    let outcome = tokio::time::timeout(limit, talk).await;
-    // What it left running goes with it.
-    group.kill();
-    let status = group.0.wait().await.map_err(ArgsError::System)?;
-    let said = said(&complaint);
-    match outcome {
-        Err(_) => Err(ArgsError::TimedOut { limit, said }),
-        Ok(Err(error)) => Err(ArgsError::System(error)),
-        // Cut off, it hardly ends well, and that is not what is wrong with it.
-        Ok(Ok(())) if !status.success() && printed.len() as u64 <= MAX_OUTPUT_BYTES => {
-            Err(ArgsError::Failed { status, said })
-        }
-        Ok(Ok(())) => parse(&printed).map_err(|found| ArgsError::Garbage { found, said }),
+    let text = serde_json::to_vec(input).map_err(|error| ProgramError::System(error.into()))?;
+    let bounds = Bounds { output_bytes: MAX_OUTPUT_BYTES, time: limit };
+    let Finished { status, printed, said } = program::run(program, &[] as &[&str], &text, bounds).await?;
+    // Cut off, it hardly ends well, and that is not what is wrong with it.
+    if !status.success() && printed.len() as u64 <= MAX_OUTPUT_BYTES {
+        return Err(ArgsError::Failed { status, said });
     }
-}
-
-/// Waits for the end of a child, and leaves it to be waited for: until then its number, and that of its group, is its
-/// own.
-async fn has_ended(pid: Option<u32>) -> io::Result<()> {
-    let pid = pid.and_then(|pid| Pid::from_raw(pid.cast_signed())).ok_or(io::ErrorKind::NotFound)?;
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    // Ends with the child at the latest, and that with its time.
-    // Nothing of the status leaves the thread: with libc below rustix it holds a raw pointer.
-    let waited = tokio::task::spawn_blocking(move || waitid(WaitId::Pid(pid), options).map(drop)).await;
-    waited.map_err(io::Error::other)?.map_err(io::Error::from)
-}
-
-/// Reads to the end, so that nobody waits for us, and keeps the last of it.
-async fn keep_the_end(from: Option<impl AsyncRead + Unpin>, end: &mut Vec<u8>) -> io::Result<()> {
-    let Some(mut from) = from else { return Ok(()) };
-    let mut buffer = [0; MAX_COMPLAINT_BYTES];
-    loop {
-        let count = from.read(&mut buffer).await?;
-        if count == 0 {
-            return Ok(());
-        }
-        end.extend_from_slice(&buffer[..count]);
-        let surplus = end.len().saturating_sub(MAX_COMPLAINT_BYTES);
-        end.drain(..surplus);
-    }
-}
-
-/// For the end of a sentence; escaped, since it is a stranger's text.
-fn said(complaint: &[u8]) -> String {
-    let text = String::from_utf8_lossy(complaint);
-    match text.trim() {
-        "" => String::new(),
-        text => format!(": {}", text.escape_debug()),
-    }
+    parse(&printed).map_err(|found| ArgsError::Garbage { found, said })
 }
 
 /// The arguments in what was printed, or what it is instead.

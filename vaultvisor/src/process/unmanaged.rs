@@ -132,6 +132,14 @@ fn read_args(pid: u32) -> io::Result<Vec<OsString>> {
     }
 }
 
+/// The first of these arguments that chooses a key, if any does.
+pub fn first_key_arg(args: &[String]) -> Option<&'static str> {
+    let chooses = |arg: &String, name: &&str| {
+        arg.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    args.iter().find_map(|arg| KEY_ARGS.into_iter().find(|name| chooses(arg, name)))
+}
+
 /// What arguments say of a key: `--name value` and `--name=value`.
 fn key_args(args: impl Iterator<Item = OsString>) -> BTreeMap<&'static str, OsString> {
     let mut found = BTreeMap::new();

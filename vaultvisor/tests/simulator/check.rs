@@ -45,6 +45,8 @@ pub(crate) struct Coverage {
     pub(crate) left: u64,
     /// An operator's commands.
     pub(crate) commands: u64,
+    /// Files of which it showed that they cannot be executed before they were.
+    pub(crate) unfit: u64,
     /// Releases that were made ready.
     pub(crate) staged: u64,
     /// Data that was migrated, and of which that failed.
@@ -78,6 +80,7 @@ impl Coverage {
         self.stuck += other.stuck;
         self.left += other.left;
         self.commands += other.commands;
+        self.unfit += other.unfit;
         self.staged += other.staged;
         self.migrated += other.migrated;
         self.migrations_failed += other.migrations_failed;
@@ -130,6 +133,7 @@ impl Life {
         }
         let blamed = match event {
             Event::StartFailed { build, .. } => Some(build.checksum),
+            Event::Unfit { checksum, .. } => Some(*checksum),
             Event::StageFailed { to, by_release: true, .. } => Some(*to),
             Event::Died { pid, .. } | Event::Ended { pid } => match &before.process {
                 Phase::Running { process, .. } if process.pid == *pid && before.upgrade_window => {
@@ -207,7 +211,10 @@ impl Life {
         if let Some(why) = why {
             return Err(format!("A1: {action:?} because of {why}"));
         }
-        let trouble = matches!(event, Event::Chain { view: None, .. } | Event::FetchFailed { .. });
+        let trouble = matches!(
+            event,
+            Event::Chain { view: None, .. } | Event::FetchFailed { .. } | Event::Unfit { .. }
+        );
         if trouble && matches!(action, Action::Switch { .. }) {
             return Err(format!("A1: {action:?} because of trouble: {event:?}"));
         }
@@ -302,16 +309,20 @@ impl Life {
         }
         let incarnation = self.incarnation;
         let is_told = self.agenda.values().any(|item| {
-            matches!(item, Item::Tell(of, event) if *of == incarnation && !matches!(event, Event::Fetched(_) | Event::FetchFailed { .. }))
+            matches!(item, Item::Tell(of, event) if *of == incarnation
+                && !matches!(event, Event::Fetched(_) | Event::FetchFailed { .. } | Event::Unfit { .. }))
         });
         if !is_under_way(daemon, state, is_told) {
             return Err(format!("N3: {:?} waits for something that nobody does", state.process));
         }
         let fetch_is_told = |wanted: Checksum| {
             self.agenda.values().any(|item| match item {
-                Item::Tell(of, Event::Fetched(checksum) | Event::FetchFailed { checksum, .. }) => {
-                    *of == incarnation && *checksum == wanted
-                }
+                Item::Tell(
+                    of,
+                    Event::Fetched(checksum)
+                    | Event::FetchFailed { checksum, .. }
+                    | Event::Unfit { checksum, .. },
+                ) => *of == incarnation && *checksum == wanted,
                 _ => false,
             })
         };

@@ -355,7 +355,10 @@ impl Life {
             }
             Action::Prune { keep } => {
                 // It may have waited for the disk: what is needed by now stays as well.
-                let (now, fetching) = (daemon.recorded.state.needed(), &daemon.fetching);
+                let now = daemon.recorded.state.needed();
+                // What is not needed is not fetched any more, either.
+                daemon.fetching.retain(|file| keep.contains(file) || now.contains(file));
+                let fetching = &daemon.fetching;
                 let stays =
                     |file: &Checksum| keep.contains(file) || now.contains(file) || fetching.contains(file);
                 self.machine.store.retain(|checksum, _| stays(checksum));
@@ -386,14 +389,22 @@ impl Life {
 
     fn fetch_ends(&mut self, build: Build) {
         let Some(daemon) = &mut self.daemon else { return };
-        daemon.fetching.remove(&build.checksum);
         let checksum = build.checksum;
+        if !daemon.fetching.remove(&checksum) {
+            // It was given up.
+            return;
+        }
         let fails = self.faults && (self.machine.downloads_fail || self.rng.chance(0.2));
         let full = self.machine.disk_refuses && !self.machine.is_proved(checksum);
         if (fails && !self.machine.is_proved(checksum)) || full {
-            return self.tell(Event::FetchFailed { checksum, reason: "404".into() });
+            return self.tell(Event::FetchFailed { checksum, reason: "404".into(), retry_after: None });
         }
         self.machine.put_into_store(checksum);
+        // Not all that cannot be executed shows before.
+        if self.quality(checksum) == Quality::NotExecutable && self.rng.chance(0.5) {
+            self.coverage.unfit += 1;
+            return self.tell(Event::Unfit { checksum, reason: "for another machine".into() });
+        }
         self.tell(Event::Fetched(checksum));
     }
 

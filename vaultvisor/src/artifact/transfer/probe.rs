@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{FetchError, Transfer};
+use super::{FetchError, Transfer, refused};
 
 impl Transfer {
     /// Whether a server offers something at a URL: its first byte is asked for, and nothing is read. Answers how long
@@ -16,11 +16,7 @@ impl Transfer {
                 .map(|metadata| Some(metadata.len()))
                 .map_err(|source| FetchError::Local { path, source });
         }
-        let request = self.client.get(url.clone()).header("range", "bytes=0-0").send();
-        let answer = tokio::time::timeout(self.limits.stall, request).await;
-        let response = answer
-            .map_err(|_| FetchError::Stalled { url: Box::new(url.clone()), after: self.limits.stall })?
-            .map_err(|source| FetchError::Transfer { url: Box::new(url.clone()), source })?;
+        let response = self.send(url, Some("bytes=0-0".to_owned())).await?;
         let length = match response.status().as_u16() {
             200 => response.content_length(),
             // "bytes 0-0/123"
@@ -28,7 +24,7 @@ impl Transfer {
                 .headers()
                 .get("content-range")
                 .and_then(|range| range.to_str().ok()?.rsplit_once('/')?.1.parse().ok()),
-            status => return Err(FetchError::Status { url: Box::new(url.clone()), status }),
+            _ => return Err(refused(url, &response)),
         };
         match length.filter(|length| *length > self.limits.max_bytes) {
             Some(_) => Err(FetchError::TooLarge { url: Box::new(url.clone()), limit: self.limits.max_bytes }),

@@ -27,7 +27,7 @@ impl Validator<'_> {
         let length = |rule: &Value| usize::try_from(rule.as_u64().expect("a number")).expect("fits");
         let number = || value.as_f64();
         match keyword {
-            "$schema" | "title" | "description" | "default" | "$defs" | "then" => true,
+            "$schema" | "title" | "description" | "default" | "examples" | "$defs" | "then" => true,
             "$ref" => {
                 let pointer = rule.as_str().and_then(|rule| rule.strip_prefix('#')).expect("local");
                 self.accepts(self.root.pointer(pointer).expect("defined"), value)
@@ -197,6 +197,8 @@ fn the_schema_and_the_parser_accept_the_same_documents() {
         ("/vaults/v/keep_releases", json!(1000)),
         ("/vaults/v/data_dir", json!("/d")),
         ("/vaults/v/data_dir", json!("/d/..e/")),
+        ("/vaults/v/probe_args", json!(["--version"])),
+        ("/vaults/v/probe_args", json!(["--keyfiles", "", "key"])),
         ("/vaults/v/args_migration_secs", json!(1)),
         ("/vaults/v/state_migration_secs", json!(86400)),
         (
@@ -300,6 +302,9 @@ fn the_schema_and_the_parser_refuse_the_same_documents() {
         ("/vaults/v/args_migration_secs", json!(0)),
         ("/vaults/v/state_migration_secs", json!(86401)),
         ("/vaults/v/probe_args", json!([])),
+        ("/vaults/v/probe_args", json!("--version")),
+        ("/vaults/v/probe_args", json!(["--version", "--keyname", "x"])),
+        ("/vaults/v/probe_args", json!(["--keyfile=/x"])),
     ];
     for (place, value) in refused {
         let document = with(place, value.clone());

@@ -40,9 +40,10 @@ fn rule_8_newer_news_during_a_fetch_or_a_switch_wins_and_nothing_overlaps() {
     let mut driver = Driver::running(&one());
     let three = release(3, "3.0");
     driver.chain(&two());
-    assert_eq!(driver.chain(&three), [fetch(&three)]);
     let keep = vec![one().binary_checksum, three.binary_checksum];
-    assert_eq!(driver.fetched(&two()), [Action::Prune { keep }], "the older file is wanted no more");
+    let prune = Action::Prune { keep };
+    assert_eq!(driver.chain(&three), [fetch(&three), prune.clone()], "the older file is wanted no more");
+    assert_eq!(driver.fetched(&two()), [prune], "it came all the same");
     assert_eq!(driver.fetched(&three), [switch_to(&three)]);
 
     let four = release(4, "4.0");

@@ -112,7 +112,11 @@ fn rule_9_retry_tries_a_rejected_release_once_at_once() {
 fn rule_9_retry_ends_every_wait() {
     let mut driver = Driver::running(&one());
     driver.chain(&two());
-    driver.step(Event::FetchFailed { checksum: two().binary_checksum, reason: "404".into() });
+    driver.step(Event::FetchFailed {
+        checksum: two().binary_checksum,
+        reason: "404".into(),
+        retry_after: None,
+    });
     assert_eq!(driver.command(Command::Retry), (true, vec![fetch(&two())]));
     driver.ended();
     assert_eq!(driver.command(Command::Retry), (true, vec![start(&one())]));

@@ -53,6 +53,7 @@ fn rule_7_what_was_stated_before_is_not_switched_to_without_the_chain() {
     let (pid, since) = (driver.next_pid, driver.state.running().expect("a process").since);
     driver.chain(&two());
     driver.recover(&all(), 1, runs(&one(), pid, since));
+    assert_eq!(driver.fetched(&two()), []);
     driver.pass(Duration::from_secs(1_000));
     assert_eq!(driver.step(Event::Tick), []);
     assert_eq!(driver.chain(&two()), [switch_to(&two())]);

@@ -146,7 +146,9 @@ fn a_wait_that_is_over_is_never_left_behind() {
 fn failing_answer(action: &Action) -> Option<Event> {
     let reason = "no".to_owned();
     match action {
-        Action::Fetch(build) => Some(Event::FetchFailed { checksum: build.checksum, reason }),
+        Action::Fetch(build) => {
+            Some(Event::FetchFailed { checksum: build.checksum, reason, retry_after: None })
+        }
         Action::Start(launch) | Action::Switch { to: launch } => {
             let (build, data) = (launch.build.clone(), DataLeft::Untouched);
             Some(Event::StartFailed { build, reason, data })

@@ -28,6 +28,8 @@ fn rule_11_an_immediate_retry_is_still_one_after_a_reboot() {
     driver.ended();
     driver.started(&one());
     driver.command(Command::Retry);
-    let (mut driver, _) = driver.rebooted(&all());
+    let (mut driver, actions) = driver.rebooted(&all());
+    assert_eq!(actions, [fetch(&two())], "whether it can be executed is found out before");
+    assert_eq!(driver.fetched(&two()), []);
     assert_eq!(driver.chain(&two()), [start(&two())]);
 }

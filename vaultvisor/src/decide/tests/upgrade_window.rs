@@ -34,11 +34,19 @@ fn rule_2_a_download_under_way_goes_on_when_its_release_is_promoted() {
 #[test]
 fn rule_2_a_pending_release_that_cannot_be_fetched_disturbs_nothing_and_is_tried_again() {
     let mut driver = Driver::with_pending(2);
-    driver.step(Event::FetchFailed { checksum: two().binary_checksum, reason: "404".into() });
+    driver.step(Event::FetchFailed {
+        checksum: two().binary_checksum,
+        reason: "404".into(),
+        retry_after: None,
+    });
     assert_eq!((driver.state.name(), driver.problem()), (Name::Running, "404"));
     assert_eq!(driver.tick(), [fetch(&two())]);
     driver.pending = None;
-    driver.step(Event::FetchFailed { checksum: two().binary_checksum, reason: "404".into() });
+    driver.step(Event::FetchFailed {
+        checksum: two().binary_checksum,
+        reason: "404".into(),
+        retry_after: None,
+    });
     driver.chain(&one());
     assert_eq!(driver.problem(), "", "it is wanted no more");
     assert!(!driver.state.needed().contains(&two().binary_checksum));
@@ -117,7 +125,11 @@ fn rule_2_a_release_that_is_never_promoted_does_not_excuse_exits_for_ever() {
     let began = driver.now.moment;
     driver.chain(&two());
     assert_eq!(wake_at(&driver.state, began), Some(began.after(WINDOW_LIMIT)));
-    driver.step(Event::FetchFailed { checksum: three().binary_checksum, reason: "404".into() });
+    driver.step(Event::FetchFailed {
+        checksum: three().binary_checksum,
+        reason: "404".into(),
+        retry_after: None,
+    });
     // Blocks come, and change nothing.
     driver.pass(Duration::from_secs(30 * 60));
     driver.chain(&two());

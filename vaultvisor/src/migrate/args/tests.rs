@@ -1,6 +1,8 @@
 //! The args-migration: what it is told, what is taken from it, and T27.
 
 use super::*;
+use crate::{error_chain::Chained, process::PASSED_ON};
+use rustix::process::Pid;
 use std::os::unix::fs::PermissionsExt;
 
 struct Program {
@@ -29,7 +31,7 @@ impl Program {
     async fn refused(&self) -> String {
         let error = self.run(Duration::from_secs(60)).await.expect_err("refused");
         assert!(error.is_of_the_release(), "{error:?}");
-        error.to_string()
+        Chained(&error).to_string()
     }
 }
 
@@ -63,7 +65,10 @@ async fn t27_one_that_hangs_is_killed_with_all_that_it_started() {
     // Long enough that it has written its number.
     let limit = Duration::from_secs(2);
     let hung = program.run(limit).await.expect_err("it hangs");
-    assert!(matches!(hung, ArgsError::TimedOut { .. }) && hung.is_of_the_release(), "{hung:?}");
+    assert!(
+        matches!(hung, ArgsError::Program(ProgramError::TimedOut { .. })) && hung.is_of_the_release(),
+        "{hung:?}"
+    );
     let group = fs::read_to_string(program.folder.path().join("pid")).expect("it ran");
     let group = Pid::from_raw(group.trim().parse().expect("a number")).expect("a pid");
     for _ in 0..1000 {

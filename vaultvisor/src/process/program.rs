@@ -1,0 +1,189 @@
+//! A release's program that is run to its end: without a shell, with a clean environment, in a process group of its own,
+//! for a bounded time and with a bounded output.
+
+use std::{
+    ffi::OsStr,
+    io,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::{Child, Command},
+};
+
+use super::PASSED_ON;
+
+/// Enough of its complaints to see what is wrong; the rest is read and forgotten.
+const MAX_COMPLAINT_BYTES: usize = 4096;
+/// How much a program may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// What is kept of its standard output, in bytes; one more is read, and a program that goes on is cut off.
+    pub output_bytes: u64,
+    /// Until when it is killed.
+    pub time: Duration,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// How.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub printed: Vec<u8>,
+    /// What it complained about, after a colon and escaped; empty if about nothing.
+    pub said: String,
+}
+
+/// Why a program did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// It cannot be executed.
+    #[error("{} cannot be executed", path.display())]
+    Execute {
+        /// The program.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It did not end.
+    #[error("it did not end within {} s and was killed{said}", limit.as_secs())]
+    TimedOut {
+        /// How long it had.
+        limit: Duration,
+        /// What it complained about, after a colon.
+        said: String,
+    },
+    /// The system failed, not the program.
+    #[error("cannot run it")]
+    System(#[from] io::Error),
+}
+
+impl ProgramError {
+    /// Whether the release is to blame, and not this machine.
+    pub fn is_of_the_release(&self) -> bool {
+        match self {
+            Self::System(_) => false,
+            // Too many processes or files, say, pass; a program that is none does not.
+            Self::Execute { source, .. } => matches!(
+                source.raw_os_error(),
+                Some(libc::ENOEXEC | libc::ENOENT | libc::EACCES | libc::ELIBBAD | libc::EINVAL)
+            ),
+            Self::TimedOut { .. } => true,
+        }
+    }
+}
+
+/// Ends the program and all that it started, however this is left.
+struct Group(Child);
+
+impl Group {
+    fn kill(&self) {
+        // While its leader has not been waited for its number cannot be another group's.
+        if let Some(group) = self.0.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Runs a program with this on its standard input.
+pub async fn run(
+    program: &Path,
+    args: &[impl AsRef<OsStr>],
+    input: &[u8],
+    bounds: Bounds,
+) -> Result<Finished, ProgramError> {
+    let passed_on = PASSED_ON.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
+    let child = Command::new(program)
+        .args(args)
+        .env_clear()
+        .envs(passed_on)
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| ProgramError::Execute { path: program.to_owned(), source })?;
+    let mut group = Group(child);
+    let child = &mut group.0;
+    let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let mut complaint = Vec::new();
+    let mut printed = Vec::new();
+    let talk = async {
+        let tell = async {
+            if let Some(mut stdin) = stdin.take() {
+                // It need not read what it does not want to know.
+                let _ = stdin.write_all(input).await;
+            }
+        };
+        let hear = async {
+            match stdout {
+                Some(stdout) => {
+                    stdout.take(bounds.output_bytes + 1).read_to_end(&mut printed).await.map(|_| ())
+                }
+                None => Ok(()),
+            }
+        };
+        let (heard, _, ()) = tokio::join!(hear, keep_the_end(stderr, &mut complaint), tell);
+        heard?;
+        has_ended(child.id()).await
+    };
+    let outcome = tokio::time::timeout(bounds.time, talk).await;
+    // What it left running goes with it.
+    group.kill();
+    let status = group.0.wait().await?;
+    let said = said(&complaint);
+    match outcome {
+        Err(_) => Err(ProgramError::TimedOut { limit: bounds.time, said }),
+        Ok(outcome) => {
+            outcome?;
+            Ok(Finished { status, printed, said })
+        }
+    }
+}
+
+/// Waits for the end of a child, and leaves it to be waited for: until then its number, and that of its group, is its
+/// own.
+async fn has_ended(pid: Option<u32>) -> io::Result<()> {
+    let pid = pid.and_then(|pid| Pid::from_raw(pid.cast_signed())).ok_or(io::ErrorKind::NotFound)?;
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    // Ends with the child at the latest, and that with its time.
+    // Nothing of the status leaves the thread: with libc below rustix it holds a raw pointer.
+    let waited = tokio::task::spawn_blocking(move || waitid(WaitId::Pid(pid), options).map(drop)).await;
+    waited.map_err(io::Error::other)?.map_err(io::Error::from)
+}
+
+/// Reads to the end, so that nobody waits for us, and keeps the last of it.
+async fn keep_the_end(from: Option<impl AsyncRead + Unpin>, end: &mut Vec<u8>) -> io::Result<()> {
+    let Some(mut from) = from else { return Ok(()) };
+    let mut buffer = [0; MAX_COMPLAINT_BYTES];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        end.extend_from_slice(&buffer[..count]);
+        let surplus = end.len().saturating_sub(MAX_COMPLAINT_BYTES);
+        end.drain(..surplus);
+    }
+}
+
+/// For the end of a sentence; escaped, since it is a stranger's text.
+pub fn said(text: &[u8]) -> String {
+    match String::from_utf8_lossy(text).trim() {
+        "" => String::new(),
+        text => format!(": {}", text.escape_debug()),
+    }
+}
