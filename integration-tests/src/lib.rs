@@ -19,6 +19,7 @@
 //! - [`http`]: the status over HTTP, as anybody may ask for it.
 //! - [`redis`]: Debian's Redis in a vault's place, for journeys with a program that we did not write.
 //! - [`child`]: a process that ends with its test. [`command`]: a command that is run to its end.
+//! - [`tree`]: all that a folder holds.
 //! - [`wall_clock`]: a wall clock that jumps, for one daemon.
 //! - [`wait`]: waiting for a condition, the only place that sleeps. [`binaries`]: where the programs are.
 
@@ -36,5 +37,6 @@ pub mod release_server;
 pub mod releases;
 pub mod rpc_proxy;
 pub mod status;
+pub mod tree;
 pub mod wait;
 pub mod wall_clock;

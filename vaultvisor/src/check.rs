@@ -123,7 +123,10 @@ pub async fn check(settings: &Settings, mut tell: impl FnMut(&Finding)) -> bool 
 }
 
 /// The chain of each network, as far as it is known without asking anybody.
-fn chains(settings: &Settings, known: &BTreeMap<String, NetworkRecord>) -> BTreeMap<String, GenesisHash> {
+pub(crate) fn chains(
+    settings: &Settings,
+    known: &BTreeMap<String, NetworkRecord>,
+) -> BTreeMap<String, GenesisHash> {
     let mut chains = BTreeMap::new();
     for vault in settings.vaults.values() {
         let journal = VaultJournal::new(&vault_folder(&settings.home, &vault.name));
@@ -139,7 +142,7 @@ fn chains(settings: &Settings, known: &BTreeMap<String, NetworkRecord>) -> BTree
 }
 
 /// What a run would follow.
-fn source(
+pub(crate) fn source(
     network: &crate::config::Network,
     known: Option<&NetworkRecord>,
     journal: &NetworkJournal,

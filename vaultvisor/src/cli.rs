@@ -9,6 +9,7 @@ pub mod history;
 pub mod init;
 pub mod operator;
 pub mod packaging;
+pub mod plan;
 pub mod release;
 pub mod run;
 pub mod status;
@@ -83,6 +84,8 @@ pub enum Command {
     Init(Box<init::InitArgs>),
     /// What every vault does and why
     Status(status::StatusArgs),
+    /// What would happen now and why, without doing it
+    Plan(plan::PlanArgs),
     /// What was decided, on which block, with which outcome
     History(history::HistoryArgs),
     /// Change nothing of a vault from now on, until `resume`; it is still supervised

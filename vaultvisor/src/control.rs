@@ -5,6 +5,7 @@
 //! that the daemon may. The answering side is [`crate::daemon`]'s.
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufRead, BufReader, Read, Write},
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -17,7 +18,7 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::status::Status;
+use crate::{decide::State, status::Status};
 
 /// The name of the socket in its home.
 pub const SOCKET: &str = "control.sock";
@@ -36,6 +37,8 @@ const OVERRIDE_TIMEOUT: Duration = Duration::from_secs(3600);
 pub enum Request {
     /// What every vault does and why.
     Status,
+    /// The whole state of every vault, for a plan.
+    States,
     /// Change nothing of a vault from now on.
     Hold {
         /// Which.
@@ -96,6 +99,8 @@ pub enum Chosen {
 pub enum Reply {
     /// To [`Request::Status`].
     Status(Box<Status>),
+    /// To [`Request::States`]: by the vaults' names.
+    States(BTreeMap<String, State>),
     /// It was done, or is being done.
     Done(String),
     /// It was not done, and why, and what to do.

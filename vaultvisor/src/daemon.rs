@@ -11,7 +11,7 @@
 //! - `staging`: makes ready what a release needs besides its binary, while the old one runs;
 //! - `starting`: one start or switch, from the keeper that waits to the vault that runs;
 //! - `places`: where a release's binary is fetched from;
-//! - `vault_place`: where a vault's files and its lock are;
+//! - `vault_place`: where a vault's files and its lock are; `policy`: how it is to be treated;
 //! - `health`: asks a vault on probation whether it is well;
 //! - `control`, `operator`: the control socket, and what an operator asks for on it;
 //! - `chronicle`: writes the history;
@@ -33,6 +33,7 @@ mod network_task;
 mod notify;
 mod operator;
 pub(crate) mod places;
+mod policy;
 mod signals;
 mod staging;
 mod starting;
@@ -68,8 +69,10 @@ use crate::{
     release::Checksum,
 };
 use chronicle::Chronicle;
+pub(crate) use executor::observe;
 use fleet::{Fleet, Goal, Tasks};
 use home::{Home, HomeError};
+pub(crate) use policy::policy;
 use signals::{Signal, Signals};
 
 /// A vault's task that failed is begun again after this long: often enough to be soon, rarely enough that one

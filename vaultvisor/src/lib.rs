@@ -39,6 +39,7 @@
 //! | [`migrate`] | arguments and data from before a release, and from after it |
 //! | [`mod@check`] | everything that can be wrong before a run |
 //! | [`daemon`] | wiring: tasks, executors, signals |
+//! | [`plan`] | what would happen now, without doing it |
 //! | [`status`] | what people see |
 //! | [`history`] | what was decided, durably |
 //! | [`control`] | what is said on the control socket |
@@ -60,6 +61,7 @@ pub mod http;
 pub mod journal;
 pub mod metrics;
 pub mod migrate;
+pub mod plan;
 pub mod process;
 pub mod release;
 pub mod status;

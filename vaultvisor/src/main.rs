@@ -28,6 +28,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Run => runtime.block_on(cli::run::run(&cli.global)),
         Command::Init(args) => cli::init::run(*args, &cli.global),
         Command::Status(args) => cli::status::run(&args, &cli.global),
+        Command::Plan(args) => runtime.block_on(cli::plan::run(&args, &cli.global)),
         Command::History(args) => cli::history::run(&args, &cli.global),
         Command::Hold(args) => cli::operator::hold(args, &cli.global),
         Command::Resume(args) => cli::operator::resume(args, &cli.global),

@@ -26,6 +26,7 @@ mod many_vaults;
 mod migrations;
 mod news;
 mod operator_hand;
+mod plan;
 mod real_daemon;
 mod release_verify;
 mod release_while_away;

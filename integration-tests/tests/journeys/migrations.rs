@@ -1,6 +1,6 @@
 //! Releases that change more than the binary: arguments, data and platforms; and T27.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use integration_tests::{
     child::{Child, Signal},
@@ -10,20 +10,21 @@ use integration_tests::{
     orders::Order,
     releases::Release,
     status::VaultStatus,
+    tree::see,
     wait,
 };
 use rustix::process::{Pid, kill_process};
 use serde_json::json;
 
 /// Gives the old arguments back with one of them renamed.
-const ARGS_MIGRATION: &str = "#!/bin/sh\nsed 's/^.*\"args\"://; s/}$//; s/--old/--new/'\n";
+pub(crate) const ARGS_MIGRATION: &str = "#!/bin/sh\nsed 's/^.*\"args\"://; s/}$//; s/--old/--new/'\n";
 
 /// Changes, adds, removes and links, and leaves a word that says so.
-const STATE_MIGRATION: &str = "#!/bin/sh\nset -e\ncd \"$1\"\ntest \"$PWD\" = \"$1\"\n\
+pub(crate) const STATE_MIGRATION: &str = "#!/bin/sh\nset -e\ncd \"$1\"\ntest \"$PWD\" = \"$1\"\n\
     echo more >>wallet/keys\nrm index\nln -s wallet link\nchmod 700 wallet\necho 2 >format\n";
 
 /// A journey whose vault has data, does as it is told and is started with `--old`.
-async fn with_data() -> Journey {
+pub(crate) async fn with_data() -> Journey {
     let journey = Journey::begin().await;
     let (operator, server) = (&journey.operator, &journey.server);
     let data = operator.data();
@@ -45,7 +46,7 @@ async fn with_data() -> Journey {
 }
 
 /// Has the chain state a release of the test vault with these further files.
-async fn release_with(journey: &Journey, version: &str, files: &[(&str, &str)]) -> Release {
+pub(crate) async fn release_with(journey: &Journey, version: &str, files: &[(&str, &str)]) -> Release {
     let release = Release::of_test_vault(version);
     journey.server.offer(&release, NETWORK);
     let mut options = Vec::new();
@@ -57,14 +58,6 @@ async fn release_with(journey: &Journey, version: &str, files: &[(&str, &str)]) 
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     journey.publish(&release, &options).await.exited(0);
     release
-}
-
-/// All that the data is: names, kinds, modes, times, links and contents.
-fn see(data: &Path) -> String {
-    let script = "find . -printf '%P|%y|%m|%T@|%l|%n\\n' | sort; find . -type f -exec sha256sum {} + | sort";
-    let seen = Command::new("sh").args(["-c", script]).current_dir(data).output().expect("find");
-    assert!(seen.status.success(), "{seen:?}");
-    String::from_utf8(seen.stdout).expect("plain names")
 }
 
 /// Runs a first release on that data: it, the daemon, and what the data is then.

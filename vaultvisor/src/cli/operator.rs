@@ -80,7 +80,7 @@ fn ask(request: &Request, global: &Global) -> Result<(), Failure> {
         Reply::Done(text) => super::written(writeln!(io::stdout(), "{text}")),
         Reply::Invalid(text) => Err(Exit::Usage.failure()(anyhow::Error::msg(text))),
         Reply::Refused(text) => Err(anyhow::Error::msg(text).into()),
-        Reply::Status(_) => {
+        Reply::Status(_) | Reply::States(_) => {
             Err(anyhow::anyhow!("the daemon answered with its status: it may be of another version").into())
         }
     }

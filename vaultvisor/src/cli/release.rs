@@ -50,7 +50,7 @@ const SHOW_DEADLINE: Duration = Duration::from_secs(20);
 /// checkpoint, and up to half a minute until it has chosen how.
 const LIGHT_CLIENT_DEADLINE: Duration = Duration::from_secs(120);
 
-fn show_deadline(settings: &SourceSettings) -> Duration {
+pub(super) fn show_deadline(settings: &SourceSettings) -> Duration {
     if settings.light_client.is_some() { LIGHT_CLIENT_DEADLINE } else { SHOW_DEADLINE }
 }
 

@@ -164,31 +164,7 @@ impl Executor {
     /// What is there of the vault when vaultvisor starts. A process that runs is attached once the loop knows
     /// of it.
     pub(super) async fn observe(&self) -> (Observed, Option<RunningVault>) {
-        let Some(place) = self.place() else {
-            // A chain that was never seen: nothing was ever started on it.
-            return (Observed::Nothing, None);
-        };
-        let unknown = |reason| (Observed::NotProvable { lock_is_held: false, reason }, None);
-        match adopt::observe(&place).await {
-            adopt::Observed::Nothing | adopt::Observed::Gone { pid: None, .. } => (Observed::Nothing, None),
-            adopt::Observed::Runs(running) => match build_of(&running.run.version, running.run.checksum) {
-                Ok(build) => {
-                    let since = Moment(running.started_ns / 1_000_000);
-                    let (pid, told_to_end) = (running.vault.pid, running.told_to_end());
-                    (Observed::Runs { build, pid, since, told_to_end }, Some(*running))
-                }
-                Err(reason) => unknown(reason),
-            },
-            adopt::Observed::Gone { run, pid: Some(pid), status, told_to_end } => {
-                match run.map(|run| build_of(&run.version, run.checksum)).transpose() {
-                    Ok(build) => (Observed::Ended { build, pid, ending: ending(status), told_to_end }, None),
-                    Err(reason) => unknown(reason),
-                }
-            }
-            adopt::Observed::NotProvable { lock_is_held, reason } => {
-                (Observed::NotProvable { lock_is_held, reason }, None)
-            }
-        }
+        observe(self.place()).await
     }
 
     /// Watches over a process that this vaultvisor did not start.
@@ -308,6 +284,36 @@ fn remove_unneeded(shared: &Shared, name: &str, keep: Vec<Checksum>) {
             tracing::info!(vault = name, removed = removed.join(" "), "removed old releases");
         }
         Err(error) => tracing::warn!(vault = name, "{}", Chained(&error)),
+    }
+}
+
+/// What is there of the vault at this place. It is looked at, and neither started, stopped nor waited for; a chain
+/// that is not known has no place.
+pub(crate) async fn observe(place: Option<Place>) -> (Observed, Option<RunningVault>) {
+    let Some(place) = place else {
+        // A chain that was never seen: nothing was ever started on it.
+        return (Observed::Nothing, None);
+    };
+    let unknown = |reason| (Observed::NotProvable { lock_is_held: false, reason }, None);
+    match adopt::observe(&place).await {
+        adopt::Observed::Nothing | adopt::Observed::Gone { pid: None, .. } => (Observed::Nothing, None),
+        adopt::Observed::Runs(running) => match build_of(&running.run.version, running.run.checksum) {
+            Ok(build) => {
+                let since = Moment(running.started_ns / 1_000_000);
+                let (pid, told_to_end) = (running.vault.pid, running.told_to_end());
+                (Observed::Runs { build, pid, since, told_to_end }, Some(*running))
+            }
+            Err(reason) => unknown(reason),
+        },
+        adopt::Observed::Gone { run, pid: Some(pid), status, told_to_end } => {
+            match run.map(|run| build_of(&run.version, run.checksum)).transpose() {
+                Ok(build) => (Observed::Ended { build, pid, ending: ending(status), told_to_end }, None),
+                Err(reason) => unknown(reason),
+            }
+        }
+        adopt::Observed::NotProvable { lock_is_held, reason } => {
+            (Observed::NotProvable { lock_is_held, reason }, None)
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     chain::ChainStatus,
     config::{Network, Settings, Vault, file::Problem},
     control::Reply,
+    decide::State,
     error_chain::Chained,
     journal::{NetworkJournal, NetworkRecord, VaultJournal},
     migrate::snapshot::Snapshots,
@@ -427,6 +428,18 @@ impl Fleet {
             [&inner.problem, &inner.http_problem].into_iter().filter_map(Option::as_deref).collect();
         let problem = (!problems.is_empty()).then(|| problems.join("; "));
         Status::of_daemon(std::process::id(), self.started_at, problem, vaults)
+    }
+
+    /// The state of every vault that is supervised.
+    pub(super) fn states(&self) -> BTreeMap<String, State> {
+        let inner = self.lock();
+        let state = |(name, member): (&String, &Member)| match member {
+            Member::Supervised(supervised) => {
+                Some((name.clone(), supervised.live.borrow().recorded.state.clone()))
+            }
+            Member::Broken { .. } => None,
+        };
+        inner.vaults.iter().filter_map(state).collect()
     }
 
     /// A vault that takes commands, or the refusal.

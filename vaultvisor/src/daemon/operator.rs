@@ -44,6 +44,7 @@ pub(super) struct Answer {
 pub(super) async fn answer(fleet: &Fleet, request: Request) -> Reply {
     let (name, command) = match request {
         Request::Status => return Reply::Status(Box::new(fleet.status())),
+        Request::States => return Reply::States(fleet.states()),
         Request::Override { vault, release } => return override_with(fleet, &vault, release).await,
         Request::Hold { vault, reason } => (vault, Command::Hold { reason }),
         Request::Resume { vault } => (vault, Command::Resume),

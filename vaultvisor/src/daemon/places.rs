@@ -41,7 +41,7 @@ pub(crate) fn release_urls(network: &Network, build: &Build) -> Result<Vec<Url>,
 }
 
 /// Where one of a release's migrations is published: only the configured places can tell it from the binary.
-pub(super) fn migration_urls(
+pub(crate) fn migration_urls(
     network: &Network,
     build: &Build,
     name: &str,

@@ -20,9 +20,9 @@ use super::{
     home::vault_folder,
     now,
     operator::{Answer, Order},
+    policy::policy,
 };
 use crate::{
-    artifact::url::TARGET,
     chain::ChainStatus,
     decide::{self, Action, Decision, Entry, Event, Policy, Severity, State, state::Phase},
     error_chain::Chained,
@@ -96,7 +96,7 @@ impl VaultTask {
         let configured = channels.configured.borrow().clone();
         Self {
             name: configured.vault.name.clone(),
-            policy: policy(&configured),
+            policy: policy_of(&configured),
             executor: Executor::new(shared.clone(), channels.configured.clone(), genesis, sender),
             snapshots,
             shared,
@@ -144,7 +144,7 @@ impl VaultTask {
                 }
                 () = wait_for_instant(self.write_again_at) => self.write_again().await,
                 Ok(()) = self.channels.configured.changed() => {
-                    self.policy = policy(&self.channels.configured.borrow_and_update());
+                    self.policy = policy_of(&self.channels.configured.borrow_and_update());
                     self.step(&Event::Tick).await;
                 }
                 Ok(()) = self.channels.chain.changed() => {
@@ -358,25 +358,8 @@ impl VaultTask {
     }
 }
 
-/// How this vault wants to be treated.
-fn policy(configured: &Configured) -> Policy {
-    let vault = &configured.vault;
-    Policy {
-        probation: vault.probation.length,
-        health: vault.probation.health_url.is_some(),
-        health_extension: vault.probation.health_extension,
-        grace: vault.stop.grace,
-        rejection_retries: vault.retries.clone(),
-        startup_chain_wait: configured.startup_chain_wait,
-        keep_releases: vault.keep_releases as usize,
-        target: TARGET.to_owned(),
-        args: vault.args.clone(),
-        data_dir: vault.data.is_some(),
-        skip_snapshot: vault.data.as_ref().is_some_and(|data| data.skip_snapshot),
-        keep_snapshots: vault.data.as_ref().map_or(0, |data| data.keep_snapshots as usize),
-        restore_after_live: vault.data.as_ref().is_some_and(|data| data.restore_after_live),
-        seed: seed(&vault.name),
-    }
+fn policy_of(configured: &Configured) -> Policy {
+    policy(&configured.vault, configured.startup_chain_wait)
 }
 
 fn take_answer(actions: &mut Vec<Action>) -> Answer {
@@ -422,10 +405,4 @@ async fn wait_until(moment: Option<decide::Moment>) {
             tokio::time::sleep(Duration::from_millis(left + 1)).await;
         }
     }
-}
-
-/// Tells vaults apart in their jitter: FNV-1a of the name.
-fn seed(name: &str) -> u64 {
-    name.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

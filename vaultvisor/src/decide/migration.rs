@@ -58,6 +58,11 @@ impl State {
         self.arguments.iter().find(|of| of.checksum == checksum).map(|of| &of.arguments)
     }
 
+    /// Whether the operator has changed the configuration's arguments, which are these now, since they were last used.
+    pub fn are_args_edited(&self, args: &[String]) -> bool {
+        self.config_args.as_ref().is_some_and(|seen| *seen != args)
+    }
+
     /// The snapshots that are needed, by number.
     pub fn needed_snapshots(&self) -> Vec<u64> {
         let staged = match &self.staging {
@@ -69,9 +74,8 @@ impl State {
 }
 
 impl Deciding<'_> {
-    /// Whether the operator has changed the arguments since they were last used.
     fn are_args_edited(&self) -> bool {
-        self.state.config_args.as_ref().is_some_and(|seen| *seen != self.policy.args)
+        self.state.are_args_edited(&self.policy.args)
     }
 
     /// What a release that never ran here inherits: the newest words of the operator, or what was made of them.

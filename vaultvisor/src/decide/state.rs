@@ -352,7 +352,7 @@ impl State {
     }
 
     /// What should run by the word of the operator, else of the chain.
-    pub(super) fn chosen(&self) -> Option<Build> {
+    pub fn chosen(&self) -> Option<Build> {
         self.override_build.clone().or_else(|| self.stated.clone())
     }
 

@@ -1,10 +1,16 @@
 //! What a person, or a program, is told of published files, and what that means for the exit code.
 
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+};
+
 use serde::Serialize;
 
 use super::{Chain, Exit, Failure};
 use crate::{
     artifact::{
+        progress::Bar,
         published::{FileCheck, Found, NamedFile, check_files},
         transfer::{Limits, Transfer},
         url::UrlTemplate,
@@ -59,7 +65,10 @@ impl Places {
         if self.templates.is_empty() && files.iter().any(|file| file.uri.is_none()) {
             return Err(Exit::Usage.failure()(PlacesError::NoReleaseUrl));
         }
-        let transfer = Transfer::new(Limits { max_bytes: self.max_bytes, ..Limits::default() })?;
+        let mut transfer = Transfer::new(Limits { max_bytes: self.max_bytes, ..Limits::default() })?;
+        if io::stderr().is_terminal() {
+            transfer = transfer.reporting_to(Arc::new(Bar));
+        }
         let network = self.network.as_deref().unwrap_or_default();
         Ok(check_files(&transfer, files, &self.templates, network).await)
     }
