@@ -45,6 +45,8 @@ pub struct VaultStatus {
     pub last_switch: Option<LastSwitch>,
     /// The newest thing that went wrong and still stands.
     pub problem: Option<String>,
+    /// Which release was gone back to and never seen healthy under the present runtime.
+    pub unseen_runtime: Option<String>,
     /// An operator's hold.
     pub hold: Option<Hold>,
 }

@@ -145,6 +145,15 @@ fn vaults(text: &mut Text, vaults: &[VaultStatus]) {
     for vault in vaults {
         text.sample("vaultvisor_vault_problem", &labels(vault), u8::from(vault.problem.is_some()));
     }
+    text.family(
+        "vaultvisor_vault_unseen_runtime",
+        GAUGE,
+        "Whether a release runs that was gone back to and was never seen healthy under the present runtime.",
+    );
+    for vault in vaults {
+        let unseen = u8::from(vault.unseen_runtime.is_some());
+        text.sample("vaultvisor_vault_unseen_runtime", &labels(vault), unseen);
+    }
     text.family("vaultvisor_release_info", GAUGE, "The release that the vault's process is of; always 1.");
     for vault in vaults {
         let Some(running) = &vault.running else { continue };

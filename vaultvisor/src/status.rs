@@ -16,7 +16,7 @@ use crate::{
     chain::{ChainStatus, ChainView},
     config::{Settings, Vault},
     daemon::home::{Home, vault_folder},
-    decide::state::{Moment, Name, State, Wait},
+    decide::state::{Concern, Moment, Name, State, Wait},
     error_chain::Chained,
     journal::{NetworkJournal, NetworkRecord, NetworkRecords, Recorded, VaultJournal},
     release::{Checksum, GenesisHash, Version},
@@ -94,6 +94,10 @@ pub struct VaultStatus {
     pub last_switch: Option<SwitchStatus>,
     /// The newest thing that went wrong and still stands.
     pub problem: Option<String>,
+    /// Set while a release runs that was gone back to and was never seen healthy under the present runtime: which, and
+    /// what to do.
+    #[serde(default)]
+    pub unseen_runtime: Option<String>,
     /// An operator's hold.
     pub hold: Option<HoldStatus>,
 }
@@ -387,6 +391,11 @@ impl VaultStatus {
                 at: Time(switch.at_unix_secs),
             }),
             problem: state.problems.last().map(|problem| problem.text.clone()),
+            unseen_runtime: state
+                .problems
+                .iter()
+                .find(|problem| problem.concern == Concern::Runtime)
+                .map(|problem| problem.text.clone()),
             hold: state
                 .hold
                 .as_ref()

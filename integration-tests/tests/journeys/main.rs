@@ -23,6 +23,7 @@ mod hostile_node;
 mod http_status;
 mod light_client;
 mod many_vaults;
+mod migration_crashes;
 mod migrations;
 mod news;
 mod operator_hand;

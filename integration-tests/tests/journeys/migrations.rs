@@ -11,9 +11,7 @@ use integration_tests::{
     releases::Release,
     status::VaultStatus,
     tree::see,
-    wait,
 };
-use rustix::process::{Pid, kill_process};
 use serde_json::json;
 
 /// Gives the old arguments back with one of them renamed.
@@ -61,7 +59,7 @@ pub(crate) async fn release_with(journey: &Journey, version: &str, files: &[(&st
 }
 
 /// Runs a first release on that data: it, the daemon, and what the data is then.
-async fn run_first(journey: &Journey) -> (Release, Child, String) {
+pub(crate) async fn run_first(journey: &Journey) -> (Release, Child, String) {
     let operator = &journey.operator;
     let release = journey.release("1.0.0").await;
     let daemon = operator.run();
@@ -192,6 +190,25 @@ async fn a_release_that_fails_on_data_it_has_migrated_blocks_and_says_both_ways_
 }
 
 #[tokio::test]
+async fn where_it_was_allowed_before_the_old_data_is_restored_behind_a_release_that_lived_on_migrated_data() {
+    let journey = with_data().await;
+    let operator = &journey.operator;
+    operator.configure(|config| config["vaults"][VAULT]["restore_after_live"] = json!(true));
+    let (good, daemon, before) = run_first(&journey).await;
+    operator.orders().give(Order::Refuse, "2.0.0");
+    let bad = release_with(&journey, "2.0.0", &[("state-migration", STATE_MIGRATION)]).await;
+    let vault = rejected(operator).await;
+    assert_eq!(vault.rejected[0].checksum, bad.checksum);
+    operator.running(&good).await;
+    assert_eq!(see(&operator.data()), before, "byte for byte, and nobody was asked");
+    let lives = operator.lives();
+    assert!(lives.iter().any(|life| life.release.as_deref() == Some("2.0.0")), "it had lived: {lives:?}");
+    assert_eq!(ledger::never_two(&lives), Ok(()));
+    let said = "as restore_after_live says: see whether it has paid";
+    assert!(daemon.stderr().lines().any(|line| line.contains("ERROR") && line.contains(said)), "loud");
+}
+
+#[tokio::test]
 async fn the_operator_may_try_a_release_again_on_the_data_that_it_has_migrated() {
     let journey = with_data().await;
     let operator = &journey.operator;
@@ -214,67 +231,6 @@ async fn the_operator_may_try_a_release_again_on_the_data_that_it_has_migrated()
     operator.running(&second).await;
     assert_eq!(see(&operator.data()), migrated, "it was migrated once");
     assert_eq!(ledger::never_two(&operator.lives()), Ok(()));
-}
-
-fn keeper_of(operator: &Operator) -> Option<u32> {
-    operator
-        .processes()
-        .into_iter()
-        .find(|(_, command)| command.contains("vaultvisor-keeper") && command.contains("--migration-folder"))
-        .map(|(pid, _)| pid)
-}
-
-async fn kill_at_the_migration(keeper: bool, vaultvisor: bool) {
-    let journey = with_data().await;
-    let operator = &journey.operator;
-    let (_, mut daemon, before) = run_first(&journey).await;
-    // It says that it has begun, and does not end the first time.
-    let marker = operator.home().with_file_name("begun");
-    let program = format!(
-        "#!/bin/sh\nset -e\necho half >\"$1/wallet/keys\"\nif [ ! -e {marker} ]; then echo >{marker}; sleep 1000; fi\necho 2 >\"$1/format\"\n",
-        marker = marker.display()
-    );
-    let second = release_with(&journey, "2.0.0", &[("state-migration", &program)]).await;
-    wait::until("the migration to begin", async || match marker.exists() {
-        true => Ok(()),
-        false => Err("it has not".to_owned()),
-    })
-    .await;
-    if keeper {
-        let pid =
-            keeper_of(operator).and_then(|pid| Pid::from_raw(pid.cast_signed())).expect("it is migrating");
-        kill_process(pid, rustix::process::Signal::KILL).expect("it lives");
-    }
-    if vaultvisor {
-        daemon.signal(Signal::KILL);
-        daemon.end().await;
-        daemon = operator.run();
-    }
-    operator.running(&second).await;
-    assert_eq!(fs::read_to_string(operator.data().join("format")).expect("migrated"), "2\n");
-    assert_eq!(fs::read_to_string(operator.data().join("wallet/keys")).expect("migrated"), "half\n");
-    let snapshots = operator.home().join("vaults").join(VAULT).join("snapshots");
-    let kept: Vec<_> =
-        fs::read_dir(&snapshots).expect("there").map(|entry| entry.expect("one").path()).collect();
-    assert!(kept.iter().any(|snapshot| see(&snapshot.join("data")) == before), "{kept:?}");
-    let lives = operator.lives();
-    assert_eq!(ledger::never_two(&lives), Ok(()));
-    drop(daemon);
-}
-
-#[tokio::test]
-async fn t01_vaultvisor_is_killed_in_a_state_migration_and_goes_on_from_restored_data() {
-    kill_at_the_migration(false, true).await;
-}
-
-#[tokio::test]
-async fn t01_the_keeper_is_killed_in_a_state_migration_and_the_data_is_restored() {
-    kill_at_the_migration(true, false).await;
-}
-
-#[tokio::test]
-async fn t01_both_are_killed_in_a_state_migration_and_all_goes_on_from_restored_data() {
-    kill_at_the_migration(true, true).await;
 }
 
 #[tokio::test]

@@ -7,9 +7,11 @@ use integration_tests::{
         DevChain,
         state::{CurrentRelease, Event, PALLET, PendingRelease},
     },
+    http,
     journey::{Journey, Source},
     ledger,
-    operator::{NETWORK, has_seen},
+    operator::{NETWORK, VAULT, has_seen},
+    orders::Order,
     releases::Release,
 };
 use subxt::ext::codec::Encode;
@@ -181,6 +183,46 @@ async fn a_vault_runs_on_through_the_upgrade_and_switches_when_its_release_comes
     let vault = operator.vault().await;
     assert_eq!(vault.target.and_then(|target| target.sequence), Some(2));
     assert_eq!(vault.problem, None);
+}
+
+#[tokio::test]
+async fn going_back_to_a_release_that_never_ran_under_the_new_runtime_is_loud() {
+    let (journey, first) = begin_by_hand(Source::Node).await;
+    let (chain, operator) = (&journey.chain, &journey.operator);
+    operator.obey_orders();
+    let address = operator.serve_http();
+    let daemon = operator.run();
+    operator.running(&first).await;
+    let unseen = format!("vaultvisor_vault_unseen_runtime{{vault=\"{VAULT}\",network=\"{NETWORK}\"}}");
+    assert_eq!(http::get(address, "/metrics").await.metric(&unseen), 0.0);
+
+    operator.orders().give(Order::Refuse, "2.0.0");
+    let second = schedule(&journey, "2.0.0", 2).await;
+    operator
+        .vault_where("the second to be fetched", |vault| {
+            vault
+                .pending
+                .as_ref()
+                .is_some_and(|pending| pending.checksum == second.checksum && pending.fetched)
+        })
+        .await;
+    // The block that changes the code and the one that puts the release in force are final together.
+    chain.upgrade_runtime(2).await;
+    chain.create_block(true).await;
+    let vault = operator
+        .vault_where("the return to the first", |vault| {
+            !vault.rejected.is_empty() && vault.state == "running"
+        })
+        .await;
+
+    assert_eq!(vault.running.map(|running| running.checksum), Some(first.checksum));
+    let said = "never ran under the present runtime version 2";
+    assert!(vault.unseen_runtime.is_some_and(|unseen| unseen.contains(said) && unseen.contains("1.0.0")));
+    assert_eq!(http::get(address, "/metrics").await.metric(&unseen), 1.0);
+    assert!(daemon.stderr().lines().any(|line| line.contains("ERROR") && line.contains(said)));
+    assert!(operator.vaultvisor(&["status"]).await.exited(0).stdout.contains(said));
+    assert!(http::get(address, "/").await.body.contains(said));
+    assert!(operator.history().await.iter().any(|kind| kind == "unseen"), "{:?}", operator.history().await);
 }
 
 async fn an_upgrade_that_moves_the_pallet_disturbs_nobody_and_later_releases_arrive(source: Source) {

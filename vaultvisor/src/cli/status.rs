@@ -123,5 +123,10 @@ fn print_vault(out: &mut impl Write, vault: &VaultStatus) -> io::Result<()> {
     if let Some(problem) = &vault.problem {
         writeln!(out, "  problem  {problem}")?;
     }
+    if let Some(unseen) =
+        vault.unseen_runtime.as_ref().filter(|unseen| vault.problem.as_ref() != Some(unseen))
+    {
+        writeln!(out, "  runtime  {unseen}")?;
+    }
     Ok(())
 }

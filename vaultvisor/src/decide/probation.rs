@@ -4,7 +4,9 @@ use super::{
     Deciding, Kind, Severity,
     migration::WayBack,
     policy::MAX_TRIAL_REBOOTS,
-    state::{Answer, Build, Concern, Good, Left, Moment, Phase, Probation, Reason, TrialReboots, Wait},
+    state::{
+        Answer, Build, Concern, Good, Left, Moment, Phase, Probation, Reason, RuntimeSeen, TrialReboots, Wait,
+    },
 };
 
 /// What a health URL says is for people: enough of it to see what is wrong.
@@ -92,8 +94,16 @@ impl Deciding<'_> {
         self.prune();
     }
 
-    /// The runtime versions that the last known good release has run under (rule 5 asks for them).
+    /// The runtime versions that the last known good release has run under (rule 5 asks for them): those that it has
+    /// lived under for as long as a new release must. The moments between a runtime upgrade and the switch to the
+    /// release that comes with it prove nothing.
     pub(super) fn note_runtime(&mut self, spec_version: u32) {
+        let now = self.now.moment;
+        let runtime = self.state.runtime.take().filter(|known| known.spec_version == spec_version);
+        let runtime = runtime
+            .unwrap_or_else(|| RuntimeSeen { spec_version, proves: Wait::start(now, self.policy.probation) });
+        let proves = runtime.proves.is_over(now);
+        self.state.runtime = Some(runtime);
         // One that was gone back to has yet to be seen to do its work.
         if self.state.has_problem(Concern::Runtime) {
             return;
@@ -101,6 +111,8 @@ impl Deciding<'_> {
         if let Phase::Running { process, probation: None, .. } = &self.state.process
             && let Some(good) = &mut self.state.last_known_good
             && good.build.checksum == process.build.checksum
+            && proves
+            && now >= process.since.after(self.policy.probation)
         {
             good.spec_version = good.spec_version.max(Some(spec_version));
         }

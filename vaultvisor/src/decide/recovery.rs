@@ -68,6 +68,9 @@ impl Deciding<'_> {
         for rejection in &mut self.state.rejected {
             rejection.wait = rejection.wait.recovered(now, same_boot);
         }
+        if let Some(runtime) = &mut self.state.runtime {
+            runtime.proves = runtime.proves.recovered(now, same_boot);
+        }
         if let Some(upgrade) = &mut self.state.upgrade {
             upgrade.excuses = upgrade.excuses.recovered(now, same_boot);
         }

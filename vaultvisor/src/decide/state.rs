@@ -114,6 +114,15 @@ pub struct Seen {
     pub spec_version: u32,
 }
 
+/// The runtime of the newest finalized block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeSeen {
+    /// Its version.
+    pub spec_version: u32,
+    /// When a release that has lived since it was first seen has proved that it runs under it.
+    pub proves: Wait,
+}
+
 /// A runtime upgrade that is under way (rule 2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upgrade {
@@ -210,6 +219,9 @@ pub struct State {
     pub pending: Option<Pending>,
     /// Where the target was seen.
     pub seen: Option<Seen>,
+    /// The runtime that the chain has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeSeen>,
     /// The runtime upgrade that is under way, also when it has been for too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<Upgrade>,

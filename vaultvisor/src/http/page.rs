@@ -104,6 +104,11 @@ fn write_vault(out: &mut String, vault: &VaultStatus) -> fmt::Result {
     if let Some(problem) = &vault.problem {
         writeln!(out, "<p class=\"problem\" role=\"alert\">{}</p>", Escaped(problem))?;
     }
+    if let Some(unseen) =
+        vault.unseen_runtime.as_ref().filter(|unseen| vault.problem.as_ref() != Some(unseen))
+    {
+        writeln!(out, "<p class=\"problem\" role=\"alert\">{}</p>", Escaped(unseen))?;
+    }
     out.write_str("<dl>\n")?;
     match &vault.running {
         Some(running) => {

@@ -36,7 +36,8 @@ fn status() -> Status {
                     {"address": "wss://never-tried", "connected": false, "finalized": null,
                         "problem": null, "since": "2026-01-02T03:04:05Z"},
                 ]},
-            "last_switch": null, "problem": "it\nended", "hold": null
+            "last_switch": null, "problem": "it\nended", "unseen_runtime": "see whether it works",
+            "hold": null
         }, {
             "name": "b", "network": "kintsugi", "state": "rolling_back", "why": "", "since": null, "running": null,
             "target": null, "pending": null, "rejected": [], "chain": null, "last_switch": null,
@@ -67,6 +68,8 @@ fn every_metric_of_the_contract_is_there_with_its_labels() {
         r#"vaultvisor_vault_state{vault="a",network="kintsugi",state="blocked"} 0"#,
         r#"vaultvisor_vault_state{vault="b",network="kintsugi",state="rolling_back"} 1"#,
         r#"vaultvisor_vault_problem{vault="a",network="kintsugi"} 1"#,
+        r#"vaultvisor_vault_unseen_runtime{vault="a",network="kintsugi"} 1"#,
+        r#"vaultvisor_vault_unseen_runtime{vault="b",network="kintsugi"} 0"#,
         &format!(
             r#"vaultvisor_release_info{{vault="a",network="kintsugi",version="1.16.0",checksum="{old}"}} 1"#
         ),

@@ -110,6 +110,20 @@ fn rule_5_going_back_to_a_release_that_never_ran_under_the_present_runtime_is_lo
         driver.said
     );
 
+    // The release that an upgrade brings, which fails at once: that the old one lived for a moment after the upgrade
+    // proves nothing.
+    let mut driver = Driver::running(&one());
+    driver.pass(PROBATION);
+    driver.pending = Some((two(), 2));
+    driver.chain(&one());
+    driver.fetched(&two());
+    driver.spec_version = 2;
+    driver.pending = None;
+    assert_eq!(driver.chain(&two()), [switch_to(&two())]);
+    driver.switched(&two());
+    driver.ended();
+    assert!(driver.reported(Severity::Error, "never ran under the present runtime version 2"));
+
     let mut driver = Driver::on_trial(&one(), &two());
     driver.ended();
     assert!(!driver.reported(Severity::Error, "never ran"));

@@ -179,7 +179,25 @@ fn rule_4_the_runtime_that_a_release_proved_itself_under_is_kept_with_it() {
     assert_eq!(spec_version(&driver), Some(1));
     driver.spec_version = 5;
     driver.chain(&one());
-    assert_eq!(spec_version(&driver), Some(5), "it runs under that now");
+    driver.pass(PROBATION - Duration::from_secs(1));
+    driver.chain(&one());
+    assert_eq!(spec_version(&driver), Some(1), "that it lives now is not that it does its work");
+    driver.pass(Duration::from_secs(1));
+    driver.chain(&one());
+    assert_eq!(spec_version(&driver), Some(5), "it has lived under that for as long as a new release must");
+
+    // One that began after the upgrade has to live as long.
+    driver.spec_version = 6;
+    driver.chain(&one());
+    driver.pass(PROBATION);
+    driver.ended();
+    driver.tick();
+    driver.started(&one());
+    driver.chain(&one());
+    assert_eq!(spec_version(&driver), Some(5));
+    driver.pass(PROBATION);
+    driver.chain(&one());
+    assert_eq!(spec_version(&driver), Some(6));
 }
 
 /// Found by the simulator.
