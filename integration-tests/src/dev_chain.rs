@@ -8,6 +8,7 @@ mod sudo;
 
 use std::process::Command;
 
+use futures::{Stream, StreamExt as _};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use subxt_rpcs::{
@@ -50,6 +51,12 @@ pub struct DevChain {
 #[derive(Deserialize)]
 struct Header {
     number: String,
+}
+
+impl Header {
+    fn number(&self) -> u64 {
+        u64::from_str_radix(self.number.trim_start_matches("0x"), 16).expect("numbers are hexadecimal")
+    }
 }
 
 #[derive(Deserialize)]
@@ -131,6 +138,15 @@ impl DevChain {
         self.rpc.request(method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
+    /// The numbers of the finalized blocks from now on, as this node tells whoever subscribes to them. It may pass over
+    /// some.
+    pub async fn finalized_numbers(&self) -> impl Stream<Item = u64> + Send + use<> {
+        let (subscribe, unsubscribe) = ("chain_subscribeFinalizedHeads", "chain_unsubscribeFinalizedHeads");
+        let heads = self.rpc.subscribe::<Header>(subscribe, rpc_params![], unsubscribe).await;
+        let heads = heads.unwrap_or_else(|error| panic!("{subscribe}: {error}"));
+        heads.map(|head| head.expect("a header").number())
+    }
+
     /// Makes a block on the best one (`--manual-seal` only) and answers its hash.
     pub async fn create_block(&self, finalize: bool) -> String {
         const EVEN_WITHOUT_TRANSACTIONS: bool = true;
@@ -184,8 +200,7 @@ impl DevChain {
     }
 
     async fn number(&self, block: RpcParams) -> u64 {
-        let header: Header = self.request("chain_getHeader", block).await;
-        u64::from_str_radix(header.number.trim_start_matches("0x"), 16).expect("numbers are hexadecimal")
+        self.request::<Header>("chain_getHeader", block).await.number()
     }
 
     /// Waits until the best block has at least this number.

@@ -172,6 +172,8 @@ impl Journey {
     pub async fn publish(&self, release: &Release, options: &[&str]) -> Finished {
         let fixed = ["release", "publish", "--json", "--endpoint", self.chain.url(), "--suri", "//Alice"];
         let what = ["--version", &release.version, "--checksum", &release.checksum];
-        command::vaultvisor(fixed.iter().chain(&what).chain(options)).await
+        let mut command = self.operator.vaultvisor_command();
+        command.args(fixed.iter().chain(&what).chain(options));
+        command::run(command).await
     }
 }

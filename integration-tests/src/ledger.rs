@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::Write as _,
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -88,7 +88,8 @@ fn alive_path(ledger: &Path) -> PathBuf {
     ledger.with_extension("alive")
 }
 
-fn now_ns() -> u64 {
+/// The clock of the entries, now.
+pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let nanoseconds = i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec);
     u64::try_from(nanoseconds).expect("fewer than 584 years since the start")
@@ -155,6 +156,42 @@ pub fn lives(path: &Path) -> Vec<Life> {
     lives
 }
 
+/// Reads a ledger as it grows. What was read is not read again, however long the ledger becomes.
+#[derive(Debug)]
+pub struct Tail {
+    path: PathBuf,
+    read_bytes: u64,
+}
+
+impl Tail {
+    /// From the ledger's beginning; it need not be there yet.
+    pub fn of(path: &Path) -> Self {
+        Self { path: path.to_owned(), read_bytes: 0 }
+    }
+
+    /// The entries that were added since the last call.
+    ///
+    /// # Panics
+    /// If the ledger cannot be read, or a line is not of this format.
+    pub fn added(&mut self) -> Vec<Entry> {
+        let mut text = String::new();
+        let read = File::open(&self.path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.read_bytes))?;
+            file.read_to_string(&mut text)
+        });
+        match read {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+            read => read.expect("the ledger can be read"),
+        };
+        // A line is written in one piece, but may be read in two.
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        self.read_bytes += text.len() as u64;
+        let entry =
+            |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("ledger line {line:?}: {error}"));
+        text.lines().map(entry).collect()
+    }
+}
+
 /// Whether no two of these lives met.
 ///
 /// # Errors
@@ -215,6 +252,27 @@ mod tests {
         let lives =
             [life(9_000_000_000, 10_000_000_000), life(1, 1_000_000_000), life(1_500_000_000, 6_000_000_000)];
         assert_eq!(longest_downtime_secs(&lives), 3.0);
+    }
+
+    #[test]
+    fn a_tail_reads_each_entry_once_and_no_torn_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.jsonl");
+        let mut tail = Tail::of(&path);
+        assert_eq!(tail.added(), []);
+        let mut writer = Writer::start(&path, None, Vec::new()).unwrap();
+        writer.write(Event::Beat).unwrap();
+        let kinds = |entries: Vec<Entry>| entries.into_iter().map(|entry| entry.event).collect::<Vec<_>>();
+        let start = Event::Start { release: None, args: Vec::new() };
+        assert_eq!(kinds(tail.added()), [start, Event::Beat]);
+        assert_eq!(tail.added(), []);
+        let torn = r#"{"pid":1,"at_ns":2,"event":"end"}"#;
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(&torn.as_bytes()[..9]).unwrap();
+        assert_eq!(tail.added(), []);
+        file.write_all(&torn.as_bytes()[9..]).unwrap();
+        file.write_all(b"\n").unwrap();
+        assert_eq!(tail.added(), [Entry { pid: 1, at_ns: 2, event: Event::End }]);
     }
 
     #[test]

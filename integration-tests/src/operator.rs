@@ -37,13 +37,15 @@ pub const VAULT: &str = "dev-1";
 #[derive(Debug)]
 pub struct Operator {
     folder: TempDir,
+    /// Where the programs are, if not beside the running test.
+    programs: Option<PathBuf>,
 }
 
 impl Operator {
     /// Sets up a home and a configuration for one test vault that keeps a ledger.
     pub fn new(endpoint: &str, release_url: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("operator-").tempdir().expect("a temporary folder");
-        let operator = Self { folder };
+        let operator = Self { folder, programs: None };
         let private = |path: PathBuf| {
             fs::DirBuilder::new().mode(0o700).create(path).expect("the temporary folder is ours");
         };
@@ -158,14 +160,41 @@ impl Operator {
         fs::write(self.config_path(), format!("{config:#}\n")).expect("the temporary folder is ours");
     }
 
+    /// Runs the programs of that folder from now on, such as those of a release build.
+    pub fn use_programs_of(&mut self, folder: &Path) {
+        self.programs = Some(folder.to_owned());
+    }
+
+    /// `vaultvisor` without arguments, with nothing in the environment that would configure it.
+    pub fn vaultvisor_command(&self) -> Command {
+        match &self.programs {
+            Some(folder) => command::without_configuration(Command::new(folder.join("vaultvisor"))),
+            None => command::vaultvisor_command(),
+        }
+    }
+
+    /// Everything of this operator is below it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Starts the daemon.
     pub fn run(&self) -> Child {
-        self.run_command(command::vaultvisor_command())
+        self.run_command(self.vaultvisor_command())
+    }
+
+    /// Starts the daemon with this limit of open files, which it may raise to `highest`.
+    pub fn run_with_open_files(&self, limit: u64, highest: u64) -> Child {
+        let vaultvisor = self.vaultvisor_command();
+        // It becomes the program that it is told to execute.
+        let mut command = command::without_configuration(Command::new("prlimit"));
+        command.arg(format!("--nofile={limit}:{highest}")).arg(vaultvisor.get_program());
+        self.run_command(command)
     }
 
     /// Starts the daemon with a wall clock of its own.
     pub fn run_by(&self, clock: &WallClock) -> Child {
-        let mut command = command::vaultvisor_command();
+        let mut command = self.vaultvisor_command();
         clock.give(&mut command);
         self.run_command(command)
     }
@@ -214,9 +243,9 @@ impl Operator {
 
     /// Runs another command of Vaultvisor with this configuration.
     pub async fn vaultvisor(&self, args: &[&str]) -> Finished {
-        let config = self.config_path();
-        let config = config.to_str().expect("temporary folders have UTF-8 names");
-        command::vaultvisor(args.iter().copied().chain(["--config", config])).await
+        let mut command = self.vaultvisor_command();
+        command.args(args).arg("--config").arg(self.config_path());
+        command::run(command).await
     }
 
     /// What `status --json` says.
@@ -406,6 +435,14 @@ pub async fn has_seen(daemon: &Child, block: u64) {
         if numbers.max() >= Some(block) { Ok(()) } else { Err(log) }
     })
     .await;
+}
+
+/// How many files a process may have open, and to how many it may raise that.
+pub fn open_files_limit(pid: u32) -> (u64, u64) {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("it runs");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("every process has it");
+    let mut numbers = line.split_whitespace().filter_map(|word| word.parse().ok());
+    (numbers.next().expect("a number"), numbers.next().expect("a number"))
 }
 
 /// Whether a process exists that has not ended.

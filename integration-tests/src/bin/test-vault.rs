@@ -1,7 +1,8 @@
 //! A vault for tests: writes its life into a [ledger](integration_tests::ledger) and ends on SIGINT.
 //!
-//! `test-vault --ledger FILE [--orders FOLDER] [anything else]`: does what the [orders](integration_tests::orders)
-//! say; takes all other arguments, writes them down and ignores them.
+//! `test-vault --ledger FILE [--orders FOLDER] [--quiet] [anything else]`: does what the
+//! [orders](integration_tests::orders) say; `--quiet` is a vault that writes its start and its end only, for hundreds of
+//! them at a time; takes all other arguments, writes them down and ignores them.
 
 use std::{
     io::Write as _,
@@ -24,13 +25,17 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Seldom enough to cost nothing, often enough to see a vault that lives on after its end was claimed.
 const BEAT: Duration = Duration::from_millis(20);
 
+/// Of a quiet one: hardly ever.
+const SELDOM: Duration = Duration::from_secs(3600);
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::io::Result<ExitCode> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let value_of = |name| args.iter().skip_while(|arg| *arg != name).nth(1).map(PathBuf::from);
     let (ledger, orders) = (value_of("--ledger"), value_of("--orders").map(Orders::new));
+    let is_quiet = args.iter().any(|arg| arg == "--quiet");
     let Some(ledger) = ledger else {
-        println!("usage: test-vault --ledger FILE [--orders FOLDER] [anything else]");
+        println!("usage: test-vault --ledger FILE [--orders FOLDER] [--quiet] [anything else]");
         return Ok(ExitCode::from(2));
     };
     // Before the start is written: who reads it may send a signal at once.
@@ -49,7 +54,7 @@ async fn main() -> std::io::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     let chattering = Arc::new(AtomicBool::new(false));
-    let mut beat = tokio::time::interval(BEAT);
+    let mut beat = tokio::time::interval(if is_quiet { SELDOM } else { BEAT });
     loop {
         let received = tokio::select! {
             _ = beat.tick() => {
