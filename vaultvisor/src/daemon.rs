@@ -10,6 +10,7 @@
 //! - `fitness`: whether a release could run here;
 //! - `staging`: makes ready what a release needs besides its binary, while the old one runs;
 //! - `starting`: one start or switch, from the keeper that waits to the vault that runs;
+//! - `turns`: how many starts and switches are under way at once;
 //! - `places`: where a release's binary is fetched from;
 //! - `vault_place`: where a vault's files and its lock are; `policy`: how it is to be treated;
 //! - `health`: asks a vault on probation whether it is well;
@@ -37,6 +38,7 @@ mod policy;
 mod signals;
 mod staging;
 mod starting;
+mod turns;
 pub(crate) mod vault_place;
 mod vault_task;
 mod web;
@@ -62,7 +64,7 @@ use crate::{
     error_chain::Chained,
     metrics::Counters,
     process::{
-        boot_id,
+        boot_id, descriptors,
         handle::{PrepareError, find_keeper},
         lock::{FolderError, check_folder},
     },
@@ -74,6 +76,7 @@ use fleet::{Fleet, Goal, Tasks};
 use home::{Home, HomeError};
 pub(crate) use policy::policy;
 use signals::{Signal, Signals};
+use turns::Turns;
 
 /// A vault's task that failed is begun again after this long: often enough to be soon, rarely enough that one
 /// which fails at once does not fill the log.
@@ -153,6 +156,7 @@ struct Shared {
     /// The vaults whose needs cannot be read. While there is one, no file goes: it could be theirs.
     unreadable: Mutex<BTreeSet<String>>,
     downloads: Downloads,
+    turns: Turns,
 }
 
 /// What the daemon itself needs to know of a vault.
@@ -176,6 +180,10 @@ pub async fn run(
     read_again: impl Fn() -> Result<Settings, ConfigError>,
 ) -> Result<(), RunError> {
     let mut signals = Signals::new().map_err(RunError::Signals)?;
+    if let Err(error) = descriptors::raise() {
+        // Few vaults need no more than any process has.
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
     check_folder(&settings.lock_dir)?;
     let home = Home::open(&settings.home).await?;
     let store = Store::open(&settings.home)?;
@@ -193,6 +201,7 @@ pub async fn run(
         counters: Counters::default(),
         needed: Mutex::default(),
         unreadable: Mutex::default(),
+        turns: Turns::of_this_machine(),
     });
     let socket = control::Socket::bind(&settings.home).map_err(|source| {
         let path = settings.home.join(crate::control::SOCKET);

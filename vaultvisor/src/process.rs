@@ -14,11 +14,14 @@
 //! - [`handle`] and [`running`]: vaultvisor's side of a keeper; [`adopt`]: finding the vault of an earlier
 //!   vaultvisor; [`unmanaged`]: finding one that somebody started by hand.
 //! - [`program`]: other programs of a release, which run to their end.
+//! - [`descriptors`]: how many files may be open, for vaultvisor and for what it starts.
 //! - [`id`]: processes that cannot be taken for other ones.
-//! - `raw`: the only module with `unsafe`: `fork`, `execveat`, `signalfd`, and descriptors in the runtime.
+//! - `raw`: the only module with `unsafe`: `fork`, `execveat`, `signalfd`, limits, and descriptors in the
+//!   runtime.
 
 pub mod adopt;
 pub mod claim;
+pub mod descriptors;
 pub mod handle;
 pub mod id;
 pub mod keeper;

@@ -1,4 +1,4 @@
-//! One vaultvisor, four vaults, two chains.
+//! One vaultvisor with four vaults on two chains, and one with forty.
 
 use std::{
     collections::BTreeMap,
@@ -153,4 +153,50 @@ async fn four_vaults_on_two_chains_each_follow_their_own_through_three_releases_
     for version in ["2.0.0", "2.0.0-bad", "3.0.0"] {
         assert_eq!(server.served(version).len(), 1, "each checksum is downloaded once: {version}");
     }
+}
+
+/// As many as go through a release within seconds; the bench does it with 500.
+const MANY: usize = 40;
+
+#[tokio::test]
+async fn forty_vaults_go_through_one_release_each_and_keep_the_limits_that_vaultvisor_was_given() {
+    /// Fewer than vaultvisor needs for so many vaults, and enough for what it needs without any.
+    const GIVEN: u64 = 64;
+    const HIGHEST: u64 = 4096;
+
+    let journey = Journey::begin().await;
+    let operator = &journey.operator;
+    let names: Vec<String> = (0..MANY).map(|number| format!("many-{number:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    operator.configure(|config| {
+        let vault = |(number, name): (usize, &&str)| {
+            let ledger = ledger_of(operator, name);
+            let vault = json!({
+                "network": NETWORK, "account": format!("{:064x}", number + 1),
+                "args": ["--quiet", "--ledger", ledger],
+                "stop": { "grace_secs": 20 }, "probation": { "secs": 1 },
+            });
+            ((*name).to_owned(), vault)
+        };
+        config["vaults"] = names.iter().enumerate().map(vault).collect::<serde_json::Map<_, _>>().into();
+    });
+    let first = journey.release("1.0.0").await;
+    let daemon = operator.run_with_open_files(GIVEN, HIGHEST);
+    all_run(operator, &names, &first, 0).await;
+
+    let second = journey.release("2.0.0").await;
+    let updated = all_run(operator, &names, &second, 0).await;
+
+    assert_eq!(operator.status().await.pid, Some(daemon.pid()));
+    assert_eq!(operator::open_files_limit(daemon.pid()), (HIGHEST, HIGHEST));
+    let open = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("it runs").count();
+    assert!(open as u64 > GIVEN, "{open} files are open: this limit would have been enough");
+    for (name, pid) in names.iter().zip(pids(&updated, &names)) {
+        let lives = lives(operator, name);
+        assert_eq!(ledger::never_two(&lives), Ok(()), "{name}");
+        let releases: Vec<_> = lives.iter().filter_map(|life| life.release.as_deref()).collect();
+        assert_eq!(releases, ["1.0.0", "2.0.0"], "{name}");
+        assert_eq!(operator::open_files_limit(pid), (GIVEN, HIGHEST), "{name}");
+    }
+    assert_eq!(journey.server.served("2.0.0").len(), 1, "one download for all");
 }

@@ -12,7 +12,7 @@ use crate::{
     config::Settings,
     daemon::home::{Home, check_folder as check_home},
     error_chain::Chained,
-    process::{handle::find_keeper, lock::check_folder},
+    process::{descriptors, handle::find_keeper, lock::check_folder},
 };
 
 /// Looks at the machine.
@@ -31,6 +31,7 @@ pub fn check(settings: &Settings) -> Vec<Finding> {
         Finding::of("lock folder", lock_dir),
         Finding::of("keeper", keeper),
         Finding::of("disk", disk(settings)),
+        Finding::of("open files", open_files(settings.vaults.len(), descriptors::highest())),
     ]
 }
 
@@ -84,6 +85,19 @@ fn disk(settings: &Settings) -> Result<String, String> {
     }
 }
 
+/// Whether so many vaults can be supervised with the limit that vaultvisor may raise its own to.
+fn open_files(vaults: usize, highest: Option<u64>) -> Result<String, String> {
+    let needed = descriptors::needed(vaults);
+    match highest {
+        Some(highest) if highest < needed => Err(format!(
+            "at most {highest} may be open, and {vaults} vaults may need {needed}: raise the hard limit \
+             (LimitNOFILE= in the unit, nofile in limits.conf)"
+        )),
+        Some(highest) => Ok(format!("{highest} may be open, {needed} may be needed")),
+        None => Ok("without a limit".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +129,13 @@ mod tests {
         std::fs::write(folder.path().join("file"), "x").expect("file");
         let findings = check(&settings(&folder.path().join("file"), 1));
         assert_eq!(verdict(&findings, "home"), Verdict::Bad, "a file is no home");
+    }
+
+    #[test]
+    fn a_limit_of_open_files_that_is_too_low_for_the_vaults_is_told_of() {
+        assert!(open_files(1, Some(1024)).is_ok() && open_files(500, None).is_ok());
+        let told = open_files(500, Some(1024)).expect_err("too low");
+        assert!(told.contains("1024") && told.contains("LimitNOFILE"), "{told}");
     }
 
     #[test]

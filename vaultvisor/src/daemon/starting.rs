@@ -96,6 +96,11 @@ impl Starting {
         }
         let build = self.launch.build.clone();
         let not_prepared = |build, reason| Err(Box::new(Event::NotPrepared { build, reason }));
+        // Held until the vault is executed, or its time is over.
+        let _turn = tokio::select! {
+            turn = self.shared.turns.take(old.is_some()) => turn,
+            _ = self.give_up.wait_for(|give_up| *give_up) => return not_prepared(build, GIVEN_UP.to_owned()),
+        };
         // Everything that can be done before is done while the old vault runs.
         let env = &self.configured.vault.env;
         let prepared = tokio::select! {

@@ -20,6 +20,7 @@ use tokio::{
 pub use super::running::{End, RunningVault, Stopper, VaultEvent};
 use super::{
     MARKER, PASSED_ON, ProcessId,
+    descriptors::as_given,
     id::Processes,
     protocol::{GO, LOCK, MIGRATE, PROTOCOL, RESTORE, Report, SNAPSHOT, Spec, other_protocol},
     records::Run,
@@ -123,7 +124,7 @@ impl Prepared {
         let (ours, theirs) = StdUnixStream::pair().map_err(spawn_failed)?;
         ours.set_nonblocking(true).map_err(spawn_failed)?;
         let passed_on = PASSED_ON.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
-        let child = Command::new(keeper)
+        let child = as_given(&mut Command::new(keeper))
             .args(spec.to_args())
             .env_clear()
             .envs(passed_on)

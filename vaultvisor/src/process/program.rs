@@ -15,7 +15,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::PASSED_ON;
+use super::{PASSED_ON, descriptors::as_given};
 
 /// Enough of its complaints to see what is wrong; the rest is read and forgotten.
 const MAX_COMPLAINT_BYTES: usize = 4096;
@@ -104,7 +104,7 @@ pub async fn run(
     bounds: Bounds,
 ) -> Result<Finished, ProgramError> {
     let passed_on = PASSED_ON.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
-    let child = Command::new(program)
+    let child = as_given(&mut Command::new(program))
         .args(args)
         .env_clear()
         .envs(passed_on)

@@ -1,6 +1,7 @@
-//! What has no safe form: `fork` with `execveat`, `signalfd`, and waiting for a descriptor in the runtime.
+//! What has no safe form: `fork` with `execveat`, `signalfd`, limits of a program that is started, and waiting for a
+//! descriptor in the runtime.
 //!
-//! This is the only module of the project with `unsafe`. All of it but [`Readable`] is used by the
+//! This is the only module of the project with `unsafe`. All of it but [`Readable`] and [`limit_descriptors`] is used by the
 //! keeper alone, which has a single thread: after its `fork` the child may therefore do what a
 //! single-threaded program may, and it still restricts itself to system calls on memory that was prepared
 //! before.
@@ -11,8 +12,11 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-use rustix::process::{Pid, Signal};
-use tokio::io::{Interest, unix::AsyncFd};
+use rustix::process::{Pid, Resource, Rlimit, Signal, setrlimit};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    process::Command,
+};
 
 /// Everything the child needs, allocated before the fork.
 pub(super) struct Execution<'a> {
@@ -165,6 +169,15 @@ pub(super) fn close_inherited() -> io::Result<()> {
             error if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
             error => Err(error),
         },
+    }
+}
+
+/// Has a command's program begin with this limit of open files, set between its fork and its execution.
+pub(super) fn limit_descriptors(command: &mut Command, limit: Rlimit) {
+    // SAFETY: the closure makes one system call on a value that it owns: it takes no lock, allocates nothing, and
+    // touches no memory that another thread may have been changing at the fork.
+    unsafe {
+        command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?));
     }
 }
 
