@@ -7,7 +7,7 @@ use std::{
 };
 
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, kill_process, prlimit};
 
 use crate::{binaries, wait};
 
@@ -74,6 +74,27 @@ impl Child {
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal)
             .unwrap_or_else(|error| panic!("cannot send {signal:?} to {}: {error}", self.name));
+    }
+
+    /// The most memory that it has used at once, in bytes, since its start or since that was last forgotten.
+    pub fn memory_peak(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"));
+        kilobytes.and_then(|number| number.trim().parse::<u64>().ok()).expect("Linux says so") * 1024
+    }
+
+    /// Has the most memory be counted from now on (proc(5), `clear_refs`).
+    pub fn forget_memory_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("it is our child");
+    }
+
+    /// Gives its files numbers below this one only, from now on; answers the limit before. Those that are open stay.
+    pub fn limit_files(&self, limit: Option<u64>) -> Option<u64> {
+        let pid = Pid::from_child(&self.process);
+        // The hard limit is inherited from us, and only root's own capability could raise it again.
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let before = prlimit(Some(pid), Resource::Nofile, Rlimit { current: limit, maximum });
+        before.expect("it is our child").current
     }
 
     fn report(&self) {

@@ -9,6 +9,9 @@
 //! - [`journey`]: the three together, and governance's hand.
 //! - [`dev_chain`]: the chain, and control over its blocks, its finality and its runtime; what its state says.
 //! - [`release_server`]: the place that releases are downloaded from.
+//! - [`hostile_server`]: another one, which misbehaves on purpose.
+//! - [`small_disk`]: a small real filesystem, to be filled or made read-only.
+//! - [`untouched`]: that nothing has happened to a vault.
 //! - [`releases`]: distinct real programs to release.
 //! - [`rpc_proxy`]: a node that lies, lags, is silent or old: a proxy in front of a real one.
 //! - [`operator`]: Vaultvisor as an operator has it: configuration, daemon, status, what is left on the machine.
@@ -27,6 +30,7 @@ pub mod binaries;
 pub mod child;
 pub mod command;
 pub mod dev_chain;
+pub mod hostile_server;
 pub mod http;
 pub mod journey;
 pub mod ledger;
@@ -36,7 +40,9 @@ pub mod redis;
 pub mod release_server;
 pub mod releases;
 pub mod rpc_proxy;
+pub mod small_disk;
 pub mod status;
 pub mod tree;
+pub mod untouched;
 pub mod wait;
 pub mod wall_clock;

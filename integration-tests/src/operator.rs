@@ -371,6 +371,11 @@ impl Operator {
         names
     }
 
+    /// The checksums of downloads that are under way or were broken off.
+    pub fn partial(&self) -> Vec<String> {
+        names_in(&self.home().join("store/partial"))
+    }
+
     /// Every file below the home that is not a log, with its content: what "unchanged" is measured by.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();

@@ -51,6 +51,14 @@ pub struct VaultStatus {
     pub hold: Option<Hold>,
 }
 
+impl VaultStatus {
+    /// Whether what runs is what the chain states.
+    pub fn target_runs(&self) -> bool {
+        let target = self.target.as_ref().map(|target| &target.checksum);
+        target.is_some() && self.running.as_ref().map(|running| &running.checksum) == target
+    }
+}
+
 /// A vault's process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Running {

@@ -3,12 +3,13 @@
 //! ```text
 //! <home>/store/sha256/<checksum>/vault   0555, there only after its hash matched and its bytes are on disk
 //! <home>/store/partial/<checksum>        a download under way
+//! <home>/store/added/<checksum>          the operator put it there, and no vault has needed it yet
 //! ```
 //!
 //! A checksum that is in the store is proved; nothing else ever gets there. [`fetch`] brings files, by
 //! [`transfer`]s into a `partial` file; [`downloads`] lets all who want a file share one. [`verify`] hashes them,
-//! [`url`] says where they are published, and [`published`] whether what is there is what was stated. [`room`] knows
-//! what a full disk needs, [`progress`] tells people how far it is.
+//! [`url`] says where they are published, and [`published`] whether what is there is what was stated. [`progress`]
+//! tells people how far it is.
 
 pub mod downloads;
 pub mod executable;
@@ -16,7 +17,6 @@ pub mod fetch;
 mod partial;
 pub mod progress;
 pub mod published;
-pub mod room;
 #[cfg(test)]
 mod scripted_server;
 pub mod transfer;
@@ -31,7 +31,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{journal::atomic_file::sync_folder, release::Checksum};
+use crate::{journal::atomic_file::sync_folder, release::Checksum, room};
 
 /// The name of every binary in the store. The process is named after it, and the clients' own pid-file
 /// guards compare process names.
@@ -42,6 +42,7 @@ pub const BINARY_NAME: &str = "vault";
 pub struct Store {
     files: PathBuf,
     partial: PathBuf,
+    added: PathBuf,
 }
 
 /// Why the store could not be changed.
@@ -71,12 +72,14 @@ impl Store {
         let store = Self::at(home);
         create_folder(&store.files)?;
         create_folder(&store.partial)?;
+        create_folder(&store.added)?;
         Ok(store)
     }
 
     /// The store of a home folder as it is, to look at.
     pub fn at(home: &Path) -> Self {
-        Self { files: home.join("store/sha256"), partial: home.join("store/partial") }
+        let store = home.join("store");
+        Self { files: store.join("sha256"), partial: store.join("partial"), added: store.join("added") }
     }
 
     /// The folder that holds, or would hold, a checksum's binary.
@@ -92,6 +95,27 @@ impl Store {
     /// Where a download of a checksum is put until it is proved.
     fn partial(&self, checksum: Checksum) -> PathBuf {
         self.partial.join(checksum.to_string())
+    }
+
+    fn added(&self, checksum: Checksum) -> PathBuf {
+        self.added.join(checksum.to_string())
+    }
+
+    /// Has a checksum's binary stay, which is there or will be, until a vault has needed it: on a machine without a
+    /// network the operator brings a release before the chain states it.
+    pub fn keep_until_needed(&self, checksum: Checksum) -> Result<(), StoreError> {
+        let path = self.added(checksum);
+        File::create(&path).map_err(failed("create", &path))?;
+        sync_folder(&self.added).map_err(failed("sync", &self.added))
+    }
+
+    /// Takes that back.
+    pub fn keep_no_longer(&self, checksum: Checksum) -> Result<(), StoreError> {
+        let path = self.added(checksum);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a checksum's binary is there. Its bytes are proved again before each execution.
@@ -148,10 +172,13 @@ impl Store {
     }
 
     /// Removes every binary that is not needed, and what is left of downloads of what is not needed, unless another
-    /// process is at it; answers which binaries were removed.
+    /// process is at it; answers which binaries were removed. What was added stays until it has been needed.
     pub fn prune(&self, needed: &BTreeSet<Checksum>) -> Result<Vec<Checksum>, StoreError> {
+        for checksum in needed {
+            self.keep_no_longer(*checksum)?;
+        }
         let mut removed = self.checksums()?;
-        removed.retain(|checksum| !needed.contains(checksum));
+        removed.retain(|checksum| !needed.contains(checksum) && !self.added(*checksum).exists());
         for checksum in &removed {
             self.remove(*checksum)?;
         }
@@ -215,5 +242,18 @@ mod tests {
         assert!(!store.partial.join("stray").exists());
         assert_eq!(store.prune(&BTreeSet::new()).expect("prune"), [checksum]);
         assert!(!store.folder(checksum).exists() && !store.partial(other).exists());
+    }
+
+    #[test]
+    fn what_an_operator_added_stays_until_a_vault_has_needed_it() {
+        let (_home, store, checksum) = store_with_abc();
+        store.keep_until_needed(checksum).expect("kept");
+        assert!(store.prune(&BTreeSet::new()).expect("prune").is_empty());
+        assert!(store.prune(&[checksum].into()).expect("prune").is_empty());
+        assert_eq!(store.prune(&BTreeSet::new()).expect("prune"), [checksum]);
+        store.keep_until_needed(checksum).expect("kept");
+        store.keep_no_longer(checksum).expect("not any more");
+        store.keep_no_longer(checksum).expect("said twice");
+        assert_eq!(fs::read_dir(&store.added).expect("list").count(), 0);
     }
 }

@@ -68,6 +68,19 @@ pub struct PendingRelease {
     pub spec_version: Option<u32>,
 }
 
+impl PendingRelease {
+    /// The same, without what it waits for.
+    pub fn release(&self) -> Release {
+        Release {
+            sequence: None,
+            version: self.version.clone(),
+            binary_checksum: self.binary_checksum,
+            uri: self.uri.clone(),
+            artifacts: self.artifacts.clone(),
+        }
+    }
+}
+
 /// What one source stated at one finalized block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainView {

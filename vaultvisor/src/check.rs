@@ -141,7 +141,7 @@ pub(crate) fn chains(
     chains
 }
 
-/// What a run would follow.
+/// What a run would follow. Nothing of what is seen is kept.
 pub(crate) fn source(
     network: &crate::config::Network,
     known: Option<&NetworkRecord>,

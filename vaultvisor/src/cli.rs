@@ -3,6 +3,7 @@
 //! Results go to stdout, everything else to stderr. The exit codes are a contract with scripts and service
 //! managers; they are listed in `docs/operators.md` and in the `--help` text.
 
+pub mod add;
 pub mod check;
 pub mod forget_chain;
 pub mod history;
@@ -10,13 +11,19 @@ pub mod init;
 pub mod operator;
 pub mod packaging;
 pub mod plan;
+pub mod prefetch;
 pub mod release;
 pub mod run;
 pub mod status;
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, io::IsTerminal, path::PathBuf, sync::Arc};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::{
+    artifact::progress::{Bar, Lines, Reporter},
+    daemon::home::HomeError,
+};
 
 /// Keeps vault clients on the release that their chain's governance chose.
 #[derive(Debug, Parser)]
@@ -100,6 +107,10 @@ pub enum Command {
     Restart(operator::VaultArgs),
     /// Look at everything that can be wrong before a run; exits 1 if anything is
     Check,
+    /// Fetch and verify what the chains state, in force or scheduled; nothing is started
+    Prefetch,
+    /// Put a file into the store by its checksum, on a machine without a network say; prints that
+    Add(add::AddArgs),
     /// Forget what was seen of a chain, after it was reset; vaultvisor must be stopped
     ForgetChain(forget_chain::ForgetChainArgs),
     /// Print the JSON Schema of the configuration
@@ -114,7 +125,7 @@ pub enum Command {
 }
 
 /// The exit codes, as the operator contract fixes them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
     /// It was tried and did not work.
@@ -156,6 +167,25 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#}", self.error)
+    }
+}
+
+/// A home folder that cannot be used.
+fn home_failure(error: HomeError) -> Failure {
+    let exit = match error {
+        HomeError::Unsafe { .. } => Exit::Usage,
+        HomeError::InUse { .. } => Exit::LockHeld,
+        HomeError::Io { .. } => Exit::Failed,
+    };
+    exit.failure()(error)
+}
+
+/// How a command tells how far long work is: a bar where a person looks, lines for everybody else.
+fn reporter(global: &Global) -> Arc<dyn Reporter> {
+    let is_for_a_person = global.log_format == LogFormat::Text && global.quiet == 0;
+    match is_for_a_person && std::io::stderr().is_terminal() {
+        true => Arc::new(Bar),
+        false => Arc::new(Lines),
     }
 }
 

@@ -38,6 +38,7 @@
 //! | [`process`] | keepers, locks, processes and their ends |
 //! | [`migrate`] | arguments and data from before a release, and from after it |
 //! | [`mod@check`] | everything that can be wrong before a run |
+//! | [`prefetch`] | what the chains state, fetched ahead |
 //! | [`daemon`] | wiring: tasks, executors, signals |
 //! | [`plan`] | what would happen now, without doing it |
 //! | [`status`] | what people see |
@@ -45,6 +46,7 @@
 //! | [`control`] | what is said on the control socket |
 //! | [`http`] | the status over HTTP |
 //! | [`metrics`] | what Prometheus is told |
+//! | [`room`] | whether a disk has room, and what helps where it has not |
 //! | [`error_chain`] | an error and its causes as one line |
 
 pub mod artifact;
@@ -62,6 +64,8 @@ pub mod journal;
 pub mod metrics;
 pub mod migrate;
 pub mod plan;
+pub mod prefetch;
 pub mod process;
 pub mod release;
+pub mod room;
 pub mod status;

@@ -36,6 +36,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Retry(args) => cli::operator::retry(args, &cli.global),
         Command::Restart(args) => cli::operator::restart(args, &cli.global),
         Command::Check => runtime.block_on(cli::check::run(&cli.global)),
+        Command::Prefetch => runtime.block_on(cli::prefetch::run(&cli.global)),
+        Command::Add(args) => runtime.block_on(cli::add::run(&args, &cli.global)),
         Command::ForgetChain(args) => runtime.block_on(cli::forget_chain::run(&args, &cli.global)),
         Command::Schema => {
             Ok(io::stdout().lock().write_all(vaultvisor::config::schema::SCHEMA.as_bytes())?)

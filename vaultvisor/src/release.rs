@@ -20,37 +20,38 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub enum ParseError {
     /// Not a release tag.
     #[error(
-        "{found:?} is not a release version: expected 1 to 255 of 0-9 A-Z a-z . + _ -, the first a letter or digit, without \"..\""
+        "\"{found}\" is not a release version: expected 1 to 255 of 0-9 A-Z a-z . + _ -, the first a letter or digit, without \"..\""
     )]
     Version {
-        /// The text, cut to a printable length.
+        /// The text, escaped and cut to a printable length.
         found: String,
     },
     /// Not an artifact name.
     #[error(
-        "{found:?} is not an artifact name: expected 1 to 255 of 0-9 a-z . _ -, the first a letter or digit, without \"..\""
+        "\"{found}\" is not an artifact name: expected 1 to 255 of 0-9 a-z . _ -, the first a letter or digit, without \"..\""
     )]
     ArtifactName {
-        /// The text, cut to a printable length.
+        /// The text, escaped and cut to a printable length.
         found: String,
     },
     /// Not 32 bytes in hexadecimal.
-    #[error("{found:?} is not a {what}: expected 64 hexadecimal digits, with or without 0x")]
+    #[error("\"{found}\" is not a {what}: expected 64 hexadecimal digits, with or without 0x")]
     Hex32 {
         /// What was expected.
         what: &'static str,
-        /// The text, cut to a printable length.
+        /// The text, escaped and cut to a printable length.
         found: String,
     },
 }
 
-/// The part of an untrusted text that an error message shows; `{:?}` escapes what is left.
+/// The part of an untrusted text that an error message shows, with escapes for all that is no plain ASCII: a letter that
+/// looks like another, or turns the line around, would deceive.
 fn excerpt(text: &[u8]) -> String {
     const SHOWN_CHARS: usize = 80;
     let text = String::from_utf8_lossy(text);
-    let mut shown: String = text.chars().take(SHOWN_CHARS).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
+    let mut shown: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_default).collect();
+    if text.chars().nth(SHOWN_CHARS).is_some() {
+        shown.push_str("...");
     }
     shown
 }

@@ -2,7 +2,7 @@
 //!
 //! `test-vault --ledger FILE [--orders FOLDER] [--quiet] [anything else]`: does what the
 //! [orders](integration_tests::orders) say; `--quiet` is a vault that writes its start and its end only, for hundreds of
-//! them at a time; takes all other arguments, writes them down and ignores them.
+//! them at a time; takes all other arguments, writes them down and ignores them. `test-vault --version` answers and ends.
 
 use std::{
     io::Write as _,
@@ -34,6 +34,10 @@ async fn main() -> std::io::Result<ExitCode> {
     let value_of = |name| args.iter().skip_while(|arg| *arg != name).nth(1).map(PathBuf::from);
     let (ledger, orders) = (value_of("--ledger"), value_of("--orders").map(Orders::new));
     let is_quiet = args.iter().any(|arg| arg == "--quiet");
+    if args == ["--version"] {
+        println!("test-vault {}", releases::version_of_this_program().as_deref().unwrap_or("unreleased"));
+        return Ok(ExitCode::SUCCESS);
+    }
     let Some(ledger) = ledger else {
         println!("usage: test-vault --ledger FILE [--orders FOLDER] [--quiet] [anything else]");
         return Ok(ExitCode::from(2));

@@ -1,5 +1,7 @@
 //! T06, T07, T08: releases that fail later than at once, fail together with the old one, and come again.
 
+use std::path::Path;
+
 use integration_tests::{
     child::Signal,
     journey::Journey,
@@ -78,15 +80,25 @@ async fn t06_a_file_that_is_no_program_is_rejected_and_nothing_is_stopped() {
 
 /// A release that can be seen not to run here costs the vault nothing.
 async fn does_not_fit(spoil: impl FnOnce(&mut Vec<u8>), said: &str) {
+    let mut program = Release::of_test_vault("2.0.0").program;
+    spoil(&mut program);
+    is_rejected_in_advance(&Journey::begin().await, Release::from_bytes("2.0.0", program), said).await;
+}
+
+#[tokio::test]
+async fn t06_a_release_that_fails_its_probe_is_rejected_and_nothing_is_stopped() {
     let journey = Journey::begin().await;
+    journey.operator.configure(|config| config["vaults"][VAULT]["probe_args"] = json!(["--version"]));
+    // It says its version, as every one of GNU's programs, and fails all the same.
+    let bad = Release::of(Path::new("/bin/false"), "2.0.0");
+    is_rejected_in_advance(&journey, bad, "its probe with [\"--version\"] ended with exit status: 1").await;
+}
+
+async fn is_rejected_in_advance(journey: &Journey, bad: Release, said: &str) {
     let operator = &journey.operator;
     let good = journey.release("1.0.0").await;
     let _daemon = operator.run();
     let before = operator.running(&good).await;
-
-    let mut program = Release::of_test_vault("2.0.0").program;
-    spoil(&mut program);
-    let bad = Release::from_bytes("2.0.0", program);
     journey.server.offer(&bad, NETWORK);
     journey.state(&bad).await;
     let vault = operator.vault_where("the rejection", |vault| !vault.rejected.is_empty()).await;

@@ -39,7 +39,7 @@ async fn sigquit_ends_vaultvisor_although_a_switch_waits_for_room_on_the_disk() 
     let waits =
         operator.vault_where("the switch to wait for the disk", |vault| vault.state == "switching").await;
     assert_eq!(waits.running.map(|running| running.pid), Some(before.pid), "no vault is given up for it");
-    assert!(waits.problem.is_some_and(|problem| problem.contains("cannot be written")), "nobody would know");
+    assert!(waits.problem.is_some_and(|problem| problem.contains("cannot write")), "nobody would know");
     daemon.signal(Signal::QUIT);
     assert_eq!(daemon.end().await.code(), Some(0));
     assert_eq!(operator.lives().len(), 1);

@@ -41,6 +41,11 @@ async fn is_refused(source: Source, tamper: impl FnOnce(&[u8]) -> Vec<u8>) {
     let log = daemon.stderr();
     assert!(log.lines().any(names_both), "stderr does not say why:\n{log}");
 
+    // For those who ask by hand it has an exit code.
+    let asked = operator.vaultvisor(&["prefetch"]).await.exited(6);
+    assert!(asked.stdout.lines().any(names_both), "{}", asked.stdout);
+    assert_eq!(files_that_stay(operator), files_before);
+
     // Whoever offers the right bytes afterwards is believed: the release was not given up.
     journey.server.offer(&stated, NETWORK);
     let after = operator.running(&stated).await;
@@ -67,6 +72,11 @@ async fn t09_one_wrong_bit_is_refused(source: Source) {
 #[tokio::test]
 async fn t09_a_truncated_file_is_refused() {
     is_refused(Source::Node, |program| program[..program.len() / 2].to_vec()).await;
+}
+
+#[tokio::test]
+async fn t09_a_longer_file_is_refused() {
+    is_refused(Source::Node, |program| [program, b"\0"].concat()).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
     collections::BTreeMap,
     error::Error,
     fmt,
+    path::Path,
     sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicU64},
     time::{Duration, Instant},
 };
@@ -110,6 +111,23 @@ impl Fetcher {
             }
         }
         Err(failure)
+    }
+
+    /// Brings a file of this machine into the store under the checksum that it has, to stay there until a vault has needed
+    /// it; answers that, and its length in bytes.
+    pub async fn add(&self, path: &Path) -> Result<(Checksum, u64), FetchFailure> {
+        let no_file = |()| FetchError::NotAFile { path: path.to_owned() };
+        let url = Url::from_file_path(path).map_err(no_file)?;
+        let (checksum, bytes) = self.transfer.checksum_of(&url).await?;
+        // Marked before it is there: a vaultvisor that runs may look for what nobody needs at any time.
+        let store = self.store.clone();
+        in_background(move || store.keep_until_needed(checksum)).await?;
+        let added = self.fetch(checksum, &[url]).await;
+        if added.is_err() {
+            let store = self.store.clone();
+            in_background(move || store.keep_no_longer(checksum)).await?;
+        }
+        added.map(|()| (checksum, bytes))
     }
 
     /// Waits until no download of a checksum is under way.

@@ -16,10 +16,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use super::{
-    Store, StoreError, failed, room,
+    Store, StoreError, failed,
     transfer::{FetchError, Sink},
 };
-use crate::release::Checksum;
+use crate::{release::Checksum, room};
 
 /// Between two looks at the disk while a file of unknown length comes.
 const LOOK_EVERY_BYTES: u64 = 8 * 1024 * 1024;

@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Finding, Verdict};
 use crate::{
-    artifact::transfer::{Limits, Transfer},
+    artifact::{
+        transfer::{Limits, Transfer},
+        url::{BINARY_FOR, TARGET},
+    },
     chain::{
         ChainView, SourceSettings,
         check::{NetworkReport, SourceReport},
@@ -51,8 +54,15 @@ pub async fn check(
             format!("no release is stated yet at block {}: no vault would be started", view.finalized.number),
         ),
     });
-    if let Some(release) = &view.current {
-        findings.extend(places(network, &Build::from(release), max_artifact_bytes).await);
+    match view.current.as_ref().map(|release| Build::of(release, TARGET).ok_or(release)) {
+        Some(Ok(build)) => findings.extend(places(network, &build, max_artifact_bytes).await),
+        Some(Err(Release { version, .. })) => findings.push(Finding::of(
+            format!("{name}, release"),
+            Err(format!(
+                "{version} has no binary for this machine, expected an artifact {BINARY_FOR}{TARGET}"
+            )),
+        )),
+        None => {}
     }
     (findings, Some(view.genesis))
 }

@@ -8,7 +8,7 @@ use super::{
     Shared,
     fitness::{self, Unfit},
     fleet::Configured,
-    places,
+    places::{self, Published},
 };
 use crate::{
     config::Network,
@@ -48,13 +48,17 @@ pub(super) async fn fetch(shared: Arc<Shared>, configured: Arc<Configured>, buil
 }
 
 async fn fetch_all(shared: &Shared, network: &Network, build: &Build) -> Result<(), NotFetched> {
-    let urls = places::release_urls(network, build)?;
-    into_store(shared, &network.name, build.checksum, urls).await?;
-    for (name, checksum) in build.migrations.named() {
-        let urls = places::migration_urls(network, build, name, checksum)?;
-        into_store(shared, &network.name, checksum, urls)
-            .await
-            .map_err(|why| NotFetched { reason: format!("{name}: {}", why.reason), ..why })?;
+    for Published { name, checksum, urls } in places::files(network, build) {
+        let urls = match urls {
+            Ok(urls) => urls,
+            // An operator may have brought it.
+            Err(_) if shared.store.contains(checksum) => Vec::new(),
+            Err(reason) => return Err(reason.into()),
+        };
+        into_store(shared, &network.name, checksum, urls).await.map_err(|why| match name {
+            Some(name) => NotFetched { reason: format!("{name}: {}", why.reason), ..why },
+            None => why,
+        })?;
     }
     Ok(())
 }

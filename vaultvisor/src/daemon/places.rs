@@ -1,4 +1,4 @@
-//! Where a release's binary is: what the chain says and what the operator configured, in the order to try.
+//! Where a release's files are: what the chain says and what the operator configured, in the order to try.
 
 use url::Url;
 
@@ -9,6 +9,28 @@ use crate::{
     error_chain::Chained,
     release::{ArtifactName, Checksum},
 };
+
+/// One of a release's files.
+#[derive(Debug)]
+pub(crate) struct Published {
+    /// The artifact's name; `None` for the binary.
+    pub(crate) name: Option<&'static str>,
+    /// Its checksum.
+    pub(crate) checksum: Checksum,
+    /// Where it is, or why nobody knows.
+    pub(crate) urls: Result<Vec<Url>, String>,
+}
+
+/// All files of a release that a vault needs, the binary first.
+pub(crate) fn files(network: &Network, build: &Build) -> Vec<Published> {
+    let binary = Published { name: None, checksum: build.checksum, urls: release_urls(network, build) };
+    let migrations = build.migrations.named().map(|(name, checksum)| Published {
+        name: Some(name),
+        checksum,
+        urls: migration_urls(network, build, name, checksum),
+    });
+    std::iter::once(binary).chain(migrations).collect()
+}
 
 /// Where a release's binary is published: where the chain says, then the configured places.
 ///
@@ -41,7 +63,7 @@ pub(crate) fn release_urls(network: &Network, build: &Build) -> Result<Vec<Url>,
 }
 
 /// Where one of a release's migrations is published: only the configured places can tell it from the binary.
-pub(crate) fn migration_urls(
+fn migration_urls(
     network: &Network,
     build: &Build,
     name: &str,

@@ -17,7 +17,6 @@ use super::{
     executor::Executor,
     fleet::{Configured, Goal},
     health::{self, Probing},
-    home::vault_folder,
     now,
     operator::{Answer, Order},
     policy::policy,
@@ -75,8 +74,8 @@ pub(super) struct VaultTask {
     decided_at: decide::Moment,
     /// Set while the newest state is in memory only: a switch is under way, or it could not be written.
     unwritten: bool,
-    /// Set while the newest state could not be written: when that is tried again.
-    write_again_at: Option<Instant>,
+    /// Set while the newest state could not be written: when that is tried again, and why it could not be.
+    write_again: Option<(Instant, String)>,
     /// What waits until it is: one switch at most, and prunings.
     waiting_actions: Vec<Action>,
     /// What waits for the end of a switch before it is written.
@@ -107,7 +106,7 @@ impl VaultTask {
             probing: None,
             decided_at: decide::Moment::default(),
             unwritten: false,
-            write_again_at: None,
+            write_again: None,
             waiting_actions: Vec::new(),
             waiting_records: Vec::new(),
         }
@@ -142,7 +141,7 @@ impl VaultTask {
                 Some(Order { command, answer }) = self.channels.orders.recv() => {
                     self.operate(&Event::Operator(command), Some(answer)).await;
                 }
-                () = wait_for_instant(self.write_again_at) => self.write_again().await,
+                () = wait_for_instant(self.write_again.as_ref().map(|(at, _)| *at)) => self.write_again().await,
                 Ok(()) = self.channels.configured.changed() => {
                     self.policy = policy_of(&self.channels.configured.borrow_and_update());
                     self.step(&Event::Tick).await;
@@ -305,13 +304,7 @@ impl VaultTask {
     }
 
     fn publish(&self) {
-        let trouble = self.write_again_at.is_some().then(|| {
-            let folder = vault_folder(&self.shared.home, &self.name);
-            format!(
-                "the state in {} cannot be written: free some room on its disk; no switch is begun before",
-                folder.display()
-            )
-        });
+        let trouble = self.write_again.as_ref().map(|(_, why)| format!("{why}; no switch is begun before"));
         self.channels.live.send_replace(Live { recorded: self.recorded.clone(), trouble });
     }
 
@@ -331,15 +324,15 @@ impl VaultTask {
         match tokio::task::spawn_blocking(move || journal.store(&recorded)).await {
             Ok(Ok(())) => {
                 self.unwritten = false;
-                self.write_again_at = None;
+                self.write_again = None;
                 for action in std::mem::take(&mut self.waiting_actions) {
                     self.executor.carry_out(action);
                 }
             }
             Ok(Err(error)) => {
-                self.write_again_at = Some(Instant::now() + JOURNAL_RETRY);
-                let why = Chained(&error);
+                let why = Chained(&error).to_string();
                 tracing::error!(vault = self.name, "{why}; tried again soon, and no switch is begun before");
+                self.write_again = Some((Instant::now() + JOURNAL_RETRY, why));
             }
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }

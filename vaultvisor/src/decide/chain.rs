@@ -121,13 +121,7 @@ impl Deciding<'_> {
     }
 
     fn pending_here(&self, pending: &PendingRelease) -> Pending {
-        let release = Release {
-            sequence: None,
-            version: pending.version.clone(),
-            binary_checksum: pending.binary_checksum,
-            uri: pending.uri.clone(),
-            artifacts: pending.artifacts.clone(),
-        };
+        let release = pending.release();
         let here = Build::of(&release, &self.policy.target);
         let is_for_others = here.is_none();
         let build = here.unwrap_or_else(|| Build::from(&release));

@@ -7,9 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::room;
+
 /// Why a durable file could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write {}", path.display())]
+#[error("cannot write {}{}", path.display(), room::remedy(source))]
 pub struct WriteError {
     /// The file.
     pub path: PathBuf,

@@ -6,7 +6,7 @@ use super::foresight::{Deed, Foreseen, Otherwise, Waiting};
 use crate::{
     artifact::url::BINARY,
     config::{Network, Vault},
-    daemon::places::{migration_urls, release_urls},
+    daemon::places::{self, Published},
     decide::{
         Now, State, Wait,
         data::Arguments,
@@ -140,19 +140,18 @@ impl Teller<'_> {
     }
 
     fn fetch(&self, build: &Build, ahead: bool) -> String {
-        let binary = (BINARY, build.checksum, release_urls(self.network, build));
-        let migrations = build
-            .migrations
-            .named()
-            .map(|(name, checksum)| (name, checksum, migration_urls(self.network, build, name, checksum)));
-        let files = std::iter::once(binary).chain(migrations).map(|(name, checksum, urls)| match urls {
-            _ if (self.stored)(checksum) => format!("{name} (in the store, proved again)"),
-            Ok(urls) => {
-                let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
-                format!("{name} from {}", urls.join(" or "))
-            }
-            Err(reason) => format!("{name}, which cannot be had: {reason}"),
-        });
+        let files =
+            places::files(self.network, build).into_iter().map(|Published { name, checksum, urls }| {
+                let name = name.unwrap_or(BINARY);
+                match urls {
+                    _ if (self.stored)(checksum) => format!("{name} (in the store, proved again)"),
+                    Ok(urls) => {
+                        let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+                        format!("{name} from {}", urls.join(" or "))
+                    }
+                    Err(reason) => format!("{name}, which cannot be had: {reason}"),
+                }
+            });
         let when = if ahead { ", ahead of the runtime upgrade that brings it" } else { "" };
         let files = files.collect::<Vec<_>>().join("; ");
         let probe = self

@@ -4,8 +4,8 @@ use std::{io, path::PathBuf, time::Duration};
 
 use url::Url;
 
-use super::super::{StoreError, room::NoRoom};
-use crate::release::Checksum;
+use super::super::StoreError;
+use crate::{release::Checksum, room::NoRoom};
 
 /// Why one URL did not yield the file.
 #[derive(Debug, thiserror::Error)]

@@ -84,7 +84,7 @@ pub(super) async fn run(args: DecodeArgs, global: &Global) -> Result<(), Failure
     let mut after = snapshot.forecast.clone();
     let verdict = judge(&mut explained, &mut after);
     let checks = match places {
-        Some(places) => Some(places.look_for(&named_files(&explained)).await?),
+        Some(places) => Some(places.look_for(&named_files(&explained), crate::cli::reporter(global)).await?),
         None => None,
     };
     let decoded = Decoded {

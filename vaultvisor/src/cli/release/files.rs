@@ -1,16 +1,13 @@
 //! What a person, or a program, is told of published files, and what that means for the exit code.
 
-use std::{
-    io::{self, IsTerminal},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::{Chain, Exit, Failure};
 use crate::{
     artifact::{
-        progress::Bar,
+        progress::Reporter,
         published::{FileCheck, Found, NamedFile, check_files},
         transfer::{Limits, Transfer},
         url::UrlTemplate,
@@ -61,14 +58,16 @@ impl Places {
     /// Downloads every file from every place. Nothing of it is kept.
     ///
     /// Refuses to look nowhere, unless every file comes with a place of its own.
-    pub(super) async fn look_for(&self, files: &[NamedFile]) -> Result<Vec<FileCheck>, Failure> {
+    pub(super) async fn look_for(
+        &self,
+        files: &[NamedFile],
+        reporter: Arc<dyn Reporter>,
+    ) -> Result<Vec<FileCheck>, Failure> {
         if self.templates.is_empty() && files.iter().any(|file| file.uri.is_none()) {
             return Err(Exit::Usage.failure()(PlacesError::NoReleaseUrl));
         }
-        let mut transfer = Transfer::new(Limits { max_bytes: self.max_bytes, ..Limits::default() })?;
-        if io::stderr().is_terminal() {
-            transfer = transfer.reporting_to(Arc::new(Bar));
-        }
+        let transfer = Transfer::new(Limits { max_bytes: self.max_bytes, ..Limits::default() })?;
+        let transfer = transfer.reporting_to(reporter);
         let network = self.network.as_deref().unwrap_or_default();
         Ok(check_files(&transfer, files, &self.templates, network).await)
     }

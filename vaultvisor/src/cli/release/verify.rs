@@ -45,7 +45,7 @@ pub(super) async fn run(args: VerifyArgs, global: &Global) -> Result<(), Failure
     let deadline = show_deadline(&chain.source);
     let view = read_once(&chain.source, deadline).await.map_err(Exit::ChainUnreadable.failure())?;
     let files = named_files(&view);
-    let checks = places.look_for(&files).await?;
+    let checks = places.look_for(&files, crate::cli::reporter(global)).await?;
     let verdict = files::judge(&checks);
     if args.json {
         print_json(&VerifiedJson {

@@ -3,7 +3,10 @@
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::chain::{SourceSettings, records::Records};
+use crate::{
+    artifact::progress::Lines,
+    chain::{SourceSettings, records::Records},
+};
 
 fn file(artifact: Option<&str>) -> NamedFile {
     NamedFile {
@@ -59,8 +62,8 @@ async fn looking_for_files_needs_places_and_their_names() {
     assert!(Places::of(&chain(Some("dev")), vec![with_network]).is_ok());
 
     let nowhere = Places::of(&chain(Some("dev")), Vec::new()).unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(nowhere.look_for(&[file(None)]).await.err().map(exit), Some(Exit::Usage));
-    assert!(nowhere.look_for(&[]).await.is_ok());
+    assert_eq!(nowhere.look_for(&[file(None)], Arc::new(Lines)).await.err().map(exit), Some(Exit::Usage));
+    assert!(nowhere.look_for(&[], Arc::new(Lines)).await.is_ok());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whether the store's disk has room, and what to free where it has not.
+//! Whether a disk has room, and what helps where it has not.
 
 use std::{
     io,
