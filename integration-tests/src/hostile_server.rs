@@ -113,6 +113,11 @@ impl HostileServer {
         self.script().asked.iter().filter(|asked| asked.path == path).cloned().collect()
     }
 
+    /// All requests so far, for what it does not offer too; a proxy is asked for a machine and its port.
+    pub fn asked_for(&self) -> Vec<String> {
+        self.script().asked.iter().map(|asked| asked.path.clone()).collect()
+    }
+
     fn script(&self) -> std::sync::MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,8 +267,8 @@ fn bits(word: u16, length: u32) -> Vec<bool> {
 /// The path and range of a request; `None` if the client had nothing to ask.
 async fn read_request(stream: &mut TcpStream) -> io::Result<Option<Asked>> {
     let mut request = vec![stream.read_u8().await?];
-    if request != b"G" {
-        // TLS, say: told what every plain server tells.
+    if request != b"G" && request != b"C" {
+        // Neither GET nor what proxies are asked for, CONNECT: TLS, say: told what every plain server tells.
         stream.write_all(&page("400 Bad Request", &[], "this is plain HTTP")).await?;
         return Ok(None);
     }

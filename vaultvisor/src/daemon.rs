@@ -72,6 +72,7 @@ use crate::{
 };
 use chronicle::Chronicle;
 pub(crate) use executor::observe;
+use fitness::Probes;
 use fleet::{Fleet, Goal, Tasks};
 use home::{Home, HomeError};
 pub(crate) use policy::policy;
@@ -156,6 +157,7 @@ struct Shared {
     /// The vaults whose needs cannot be read. While there is one, no file goes: it could be theirs.
     unreadable: Mutex<BTreeSet<String>>,
     downloads: Downloads,
+    probes: Probes,
     turns: Turns,
 }
 
@@ -201,6 +203,7 @@ pub async fn run(
         counters: Counters::default(),
         needed: Mutex::default(),
         unreadable: Mutex::default(),
+        probes: Probes::default(),
         turns: Turns::of_this_machine(),
     });
     let socket = control::Socket::bind(&settings.home).map_err(|source| {

@@ -1,6 +1,8 @@
 //! Files that are in the store before a vault wants them: `prefetch` and `add`.
 
-use integration_tests::{command, journey::Journey, operator::NETWORK, releases::Release, wait};
+use integration_tests::{
+    command, hostile_server::HostileServer, journey::Journey, operator::NETWORK, releases::Release, wait,
+};
 use serde_json::json;
 
 #[tokio::test]
@@ -54,6 +56,47 @@ async fn prefetch_says_by_its_exit_code_what_is_wrong() {
     operator.set_endpoints(&["ws://127.0.0.1:1"], 1);
     let unreadable = operator.vaultvisor(&["prefetch"]).await.exited(5);
     assert!(unreadable.stdout.contains("cannot connect"), "{}", unreadable.stdout);
+}
+
+#[tokio::test]
+async fn a_folder_of_this_machine_is_a_place_of_releases_too() {
+    let journey = Journey::begin().await;
+    let operator = &journey.operator;
+    let release = Release::of_test_vault("1.0.0");
+    let folder = operator.data().join("1.0.0");
+    std::fs::create_dir(&folder).expect("the folder is ours");
+    std::fs::write(folder.join("vault"), &release.program).expect("the folder is ours");
+    let place = format!("file://{}/{{version}}/vault", operator.data().display());
+    operator.configure(|config| config["networks"][NETWORK]["release_urls"] = json!([place]));
+    journey.state(&release).await;
+    let _daemon = operator.run();
+    operator.running(&release).await;
+    assert_eq!(journey.server.served("1.0.0"), [], "nobody else was asked");
+}
+
+#[tokio::test]
+async fn downloads_go_through_the_proxy_that_the_environment_names_and_never_those_from_this_machine() {
+    let journey = Journey::begin().await;
+    let operator = &journey.operator;
+    let proxy = HostileServer::start().await;
+    let release = Release::of_test_vault("1.0.0");
+    journey.state(&release).await;
+    let prefetch = async |place: &str, except: &str| {
+        operator.configure(|config| config["networks"][NETWORK]["release_urls"] = json!([place]));
+        let mut command = command::vaultvisor_command();
+        command.arg("prefetch").arg("--config").arg(operator.config_path());
+        let address = format!("http://{}", proxy.address());
+        command.env("https_proxy", &address).env("http_proxy", &address).env("no_proxy", except);
+        command::run(command).await
+    };
+    let place = "https://releases.invalid/{version}";
+    let refused = prefetch(place, "").await.exited(1);
+    assert_eq!(proxy.asked_for(), ["releases.invalid:443"], "{}", refused.stdout);
+    let unknown = prefetch(place, "other.invalid,releases.invalid").await.exited(1);
+    assert!(unknown.stdout.contains("dns error"), "{}", unknown.stdout);
+    journey.server.offer(&release, NETWORK);
+    prefetch(&journey.server.url_template(), "").await.exited(0);
+    assert_eq!(proxy.asked_for().len(), 1);
 }
 
 #[tokio::test]

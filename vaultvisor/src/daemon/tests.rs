@@ -32,6 +32,7 @@ fn shared(home: &Path) -> Arc<Shared> {
         counters: Counters::default(),
         needed: Mutex::default(),
         unreadable: Mutex::default(),
+        probes: Probes::default(),
         turns: Turns::of_this_machine(),
     })
 }
