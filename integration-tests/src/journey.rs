@@ -1,6 +1,7 @@
 //! A chain, a release server and an operator, and what governance does with them.
 
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::{
     command::{self, Finished},
@@ -159,6 +160,28 @@ impl Journey {
         self.server.offer(&release, NETWORK);
         self.state(&release).await;
         release
+    }
+
+    /// Offers a release with these further files, by name and content, and has the chain state it: final when this
+    /// returns. [`Self::find_by_checksum`] is needed for them.
+    pub async fn release_with(&self, release: &Release, files: &[(&str, &str)]) {
+        self.server.offer(release, NETWORK);
+        let mut options = Vec::new();
+        for (name, content) in files {
+            let file = Release::from_bytes(&release.version, content.as_bytes().to_vec());
+            self.server.offer_file("files", &file.checksum, content.as_bytes());
+            options.extend(["--artifact-checksum".to_owned(), format!("{name}={}", file.checksum)]);
+        }
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        self.publish(release, &options).await.exited(0);
+    }
+
+    /// Has Vaultvisor look for files by their checksums too, where [`Self::release_with`] puts them.
+    pub fn find_by_checksum(&self) {
+        let files = format!("http://{}/files/vault-{{checksum}}", self.server.address());
+        self.operator.configure(|config| {
+            config["networks"][NETWORK]["release_urls"] = json!([self.server.url_template(), files]);
+        });
     }
 
     /// Has the chain state a release: final when this returns.

@@ -20,6 +20,7 @@
 //!   "never two".
 //! - [`orders`]: what a test tells the vaults to do, such as to ignore a signal or to exit.
 //! - [`http`]: the status over HTTP, as anybody may ask for it.
+//! - [`real_store`]: that with much data, through a failed upgrade, and what it costs.
 //! - [`redis`]: Debian's Redis in a vault's place, for journeys with a program that we did not write.
 //! - [`child`]: a process that ends with its test. [`command`]: a command that is run to its end.
 //! - [`tree`]: all that a folder holds.
@@ -36,6 +37,7 @@ pub mod journey;
 pub mod ledger;
 pub mod operator;
 pub mod orders;
+pub mod real_store;
 pub mod redis;
 pub mod release_server;
 pub mod releases;

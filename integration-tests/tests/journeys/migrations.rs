@@ -6,7 +6,7 @@ use integration_tests::{
     child::{Child, Signal},
     journey::Journey,
     ledger,
-    operator::{NETWORK, Operator, VAULT},
+    operator::{Operator, VAULT},
     orders::Order,
     releases::Release,
     status::VaultStatus,
@@ -24,7 +24,8 @@ pub(crate) const STATE_MIGRATION: &str = "#!/bin/sh\nset -e\ncd \"$1\"\ntest \"$
 /// A journey whose vault has data, does as it is told and is started with `--old`.
 pub(crate) async fn with_data() -> Journey {
     let journey = Journey::begin().await;
-    let (operator, server) = (&journey.operator, &journey.server);
+    let operator = &journey.operator;
+    journey.find_by_checksum();
     let data = operator.data();
     fs::create_dir(data.join("wallet")).expect("the folder is ours");
     fs::write(data.join("wallet/keys"), vec![7; 100_000]).expect("the folder is ours");
@@ -32,13 +33,11 @@ pub(crate) async fn with_data() -> Journey {
     fs::write(data.join("index"), "1 2 3").expect("the folder is ours");
     fs::hard_link(data.join("index"), data.join("index again")).expect("the folder is ours");
     std::os::unix::fs::symlink("wallet/keys", data.join("current")).expect("the folder is ours");
-    let files = format!("http://{}/files/vault-{{checksum}}", server.address());
     operator.configure(|config| {
         let vault = &mut config["vaults"][VAULT];
         vault["args"] = operator.args_with_orders();
         vault["args"].as_array_mut().expect("a list").push(json!("--old"));
         vault["data_dir"] = json!(data);
-        config["networks"][NETWORK]["release_urls"] = json!([server.url_template(), files]);
     });
     journey
 }
@@ -46,15 +45,7 @@ pub(crate) async fn with_data() -> Journey {
 /// Has the chain state a release of the test vault with these further files.
 pub(crate) async fn release_with(journey: &Journey, version: &str, files: &[(&str, &str)]) -> Release {
     let release = Release::of_test_vault(version);
-    journey.server.offer(&release, NETWORK);
-    let mut options = Vec::new();
-    for (name, content) in files {
-        let file = Release::from_bytes(version, content.as_bytes().to_vec());
-        journey.server.offer_file("files", &file.checksum, content.as_bytes());
-        options.extend(["--artifact-checksum".to_owned(), format!("{name}={}", file.checksum)]);
-    }
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    journey.publish(&release, &options).await.exited(0);
+    journey.release_with(&release, files).await;
     release
 }
 

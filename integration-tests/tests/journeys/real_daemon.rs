@@ -1,6 +1,6 @@
 //! A vault that we did not write: Debian's Redis, which keeps data.
 
-use integration_tests::{journey::Journey, operator::NETWORK, redis, releases::Release, wait};
+use integration_tests::{journey::Journey, operator::NETWORK, real_store, redis, releases::Release, wait};
 
 #[tokio::test]
 async fn redis_is_updated_and_keeps_its_data() {
@@ -33,4 +33,10 @@ async fn redis_is_updated_and_keeps_its_data() {
     let info = redis::ask(port, "CONFIG GET appendonly");
     assert!(info.is_ok(), "{info:?}");
     assert_eq!(redis::ask(port, "GET promise").as_deref(), Ok("kept"));
+}
+
+#[tokio::test]
+async fn redis_loses_nothing_when_a_migration_ruins_its_data_and_fails() {
+    let measured = real_store::through_a_failed_upgrade(16).await;
+    assert!(measured.bytes > 16 * 1024 * 1024, "{measured:?}: nothing was there to be lost");
 }

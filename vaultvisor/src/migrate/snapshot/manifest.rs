@@ -38,10 +38,11 @@ impl Identity {
         }
     }
 
-    /// Whether a change after this look would show in another identity.
-    pub(super) fn is_sure(&self, now: SystemTime) -> bool {
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| i128::from(now.as_secs()));
-        i128::from(self.changed.0) + TIMES_ARE_SURE_AFTER_SECS < now
+    /// Whether a change after this look, which was then, would show in another identity.
+    pub(super) fn is_sure(&self, looked_at: SystemTime) -> bool {
+        let since = looked_at.duration_since(SystemTime::UNIX_EPOCH);
+        let looked_at = since.map_or(0, |since| i128::from(since.as_secs()));
+        i128::from(self.changed.0) + TIMES_ARE_SURE_AFTER_SECS < looked_at
     }
 }
 

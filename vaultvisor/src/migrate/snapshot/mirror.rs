@@ -214,6 +214,8 @@ impl<'a> Mirror<'a> {
 
     fn entry(&mut self, place: &Place<'_>, depth: usize) -> Result<(), SnapshotError> {
         let path = &place.path;
+        // Before the look: whatever changes a file while it is copied does that later.
+        let looked_at = SystemTime::now();
         let stat = match look(place.from, place.name).map_err(self.at("look at", path))? {
             Some(stat) => stat,
             None if self.is_live() => return Ok(()),
@@ -232,7 +234,7 @@ impl<'a> Mirror<'a> {
         };
         let is_as_known = of_data.is_some_and(|stat| self.known.knows(path, Identity::of(stat)));
         if is_as_known && found.as_ref().is_some_and(|found| kind(found) == kind(&stat)) {
-            self.remember(path, &stat, &stat);
+            self.remember(path, &stat, &stat, looked_at);
             return Ok(());
         }
         if found.as_ref().is_some_and(|found| kind(found) == FileType::Directory) {
@@ -246,7 +248,7 @@ impl<'a> Mirror<'a> {
                 unlinkat(place.to, place.name, AtFlags::empty()).map_err(self.at("remove", path))?;
             }
             self.take_the_name(place)?;
-            self.remember(path, &stat, &stat);
+            self.remember(path, &stat, &stat, looked_at);
             return Ok(());
         }
         let copied = match kind(&stat) {
@@ -257,7 +259,7 @@ impl<'a> Mirror<'a> {
         if let Some(copied) = copied {
             self.take_the_name(place)?;
             self.done.copied += 1;
-            self.remember(path, &stat, &copied);
+            self.remember(path, &stat, &copied, looked_at);
         }
         Ok(())
     }
@@ -266,14 +268,15 @@ impl<'a> Mirror<'a> {
         renameat(place.to, place.new, place.to, place.name).map_err(self.at("put in place", &place.path))
     }
 
-    /// Notes what is right in the destination. `copied` is what the source was like when it was copied.
-    fn remember(&mut self, path: &Path, stat: &Stat, copied: &Stat) {
+    /// Notes what is right in the destination. `copied` is what the source was like when it was copied, and `looked_at` no
+    /// later than that: a large file is copied for longer than its times need to be sure, and may change meanwhile.
+    fn remember(&mut self, path: &Path, stat: &Stat, copied: &Stat, looked_at: SystemTime) {
         if stat.st_nlink > 1 {
             self.names.entry(stat.st_ino).or_insert_with(|| path.to_owned());
         }
         if let Judge::Source { .. } = self.judge {
             let identity = Identity::of(copied);
-            if self.known.knows(path, identity) || identity.is_sure(SystemTime::now()) {
+            if self.known.knows(path, identity) || identity.is_sure(looked_at) {
                 self.manifest.insert(path, identity);
             }
         }

@@ -206,6 +206,21 @@ fn the_second_pass_copies_what_has_changed_and_removes_what_is_gone() {
 }
 
 #[test]
+fn a_file_that_had_just_changed_when_its_copy_began_is_copied_again_however_long_that_took() {
+    let site = Site::new();
+    fs::write(site.data().join("log"), vec![1; 100_000]).expect("file");
+    let first = take(&site.data(), &site.snapshot(), Pass::First, false, &mut |done| {
+        if done.bytes > 0 {
+            let_times_be_sure(&site);
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(first.expect("taken").copied, 1);
+    assert_eq!(site.take(Pass::Second).copied, 1, "a change in the same tick of the clock would not show");
+    assert_eq!(site.take(Pass::Second).copied, 0, "it would by now");
+}
+
+#[test]
 fn a_restore_touches_only_what_was_changed() {
     let site = Site::new();
     let data = site.data();
