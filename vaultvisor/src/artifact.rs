@@ -177,10 +177,13 @@ impl Store {
         for checksum in needed {
             self.keep_no_longer(*checksum)?;
         }
-        let mut removed = self.checksums()?;
-        removed.retain(|checksum| !needed.contains(checksum) && !self.added(*checksum).exists());
-        for checksum in &removed {
-            self.remove(*checksum)?;
+        let mut removed = Vec::new();
+        for checksum in self.checksums()? {
+            // Looked for at the last moment: `vaultvisor add` may mark what lies there already.
+            if !needed.contains(&checksum) && !self.added(checksum).exists() {
+                self.remove(checksum)?;
+                removed.push(checksum);
+            }
         }
         for entry in fs::read_dir(&self.partial).map_err(failed("list", &self.partial))? {
             let path = entry.map_err(failed("list", &self.partial))?.path();

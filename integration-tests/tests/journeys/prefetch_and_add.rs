@@ -1,7 +1,12 @@
 //! Files that are in the store before a vault wants them: `prefetch` and `add`.
 
 use integration_tests::{
-    command, hostile_server::HostileServer, journey::Journey, operator::NETWORK, releases::Release, wait,
+    command,
+    hostile_server::{HostileServer, Manner},
+    journey::Journey,
+    operator::NETWORK,
+    releases::Release,
+    wait,
 };
 use serde_json::json;
 
@@ -56,6 +61,33 @@ async fn prefetch_says_by_its_exit_code_what_is_wrong() {
     operator.set_endpoints(&["ws://127.0.0.1:1"], 1);
     let unreadable = operator.vaultvisor(&["prefetch"]).await.exited(5);
     assert!(unreadable.stdout.contains("cannot connect"), "{}", unreadable.stdout);
+}
+
+#[tokio::test]
+async fn two_processes_that_want_one_file_take_turns_and_go_on_with_each_others_bytes() {
+    const SOME_BYTES: usize = 1_000_000;
+    let journey = Journey::begin().await;
+    let operator = &journey.operator;
+    let server = HostileServer::start().await;
+    operator.configure(|config| config["networks"][NETWORK]["release_urls"] = json!([server.url_template()]));
+    let release = Release::of_test_vault("1.0.0");
+    server.offer(&release);
+    server.answer("1.0.0", [Manner::StallAfter(SOME_BYTES), Manner::Whole]);
+    journey.state(&release).await;
+    let _daemon = operator.run();
+    wait::until("the daemon's download to stall", async || match operator.partial().len() {
+        1 if server.asked("1.0.0").len() == 1 => Ok(()),
+        found => Err(format!("{found} downloads")),
+    })
+    .await;
+
+    let waited = operator.vaultvisor(&["prefetch"]).await.exited(0);
+    assert!(waited.stderr.contains("another process downloads it"), "{}", waited.stderr);
+    operator.running(&release).await;
+    // Whoever was the first to try again.
+    let froms: Vec<_> = server.asked("1.0.0").iter().map(|asked| asked.from).collect();
+    assert_eq!(froms, [None, Some(SOME_BYTES)]);
+    assert_eq!((operator.partial(), operator.stored()), (vec![], vec![release.checksum]));
 }
 
 #[tokio::test]
