@@ -21,10 +21,10 @@ use rustix::process::{Pid, kill_process};
 use crate::migrations::{release_with, run_first, with_data};
 
 /// So many that a copy of them takes far longer than it takes to notice that it has begun.
-const FILES: usize = 6000;
+const FILES: usize = 3000;
 
 /// Looked at for how far a copy is: one file in so many.
-const EVERY: usize = 100;
+const EVERY: usize = 50;
 
 /// Adds a file that says so.
 const MIGRATION: &str = "#!/bin/sh\necho 2 >\"$1/format\"\n";

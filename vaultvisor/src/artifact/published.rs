@@ -6,7 +6,7 @@
 use url::Url;
 
 use super::{
-    transfer::Transfer,
+    transfer::{FetchError, Transfer},
     url::{Filling, UrlTemplate, stated},
 };
 use crate::{
@@ -72,6 +72,11 @@ pub enum Found {
         /// Its length.
         bytes: u64,
     },
+    /// Something that nobody would take whatever its checksum is: too large, say, or elsewhere than it may be.
+    Refused {
+        /// Why.
+        reason: String,
+    },
     /// Nothing, or nothing that could be read to its end.
     Nothing {
         /// Why.
@@ -125,6 +130,10 @@ async fn look(transfer: &Transfer, url: &Url, expected: Checksum) -> Found {
     match transfer.checksum_of(url).await {
         Ok((checksum, bytes)) if checksum == expected => Found::Equal { bytes },
         Ok((checksum, bytes)) => Found::Other { checksum, bytes },
+        // A server that has nothing there may have it later.
+        Err(error) if error.is_refusal() && !matches!(error, FetchError::Status { .. }) => {
+            Found::Refused { reason: Chained(&error).to_string() }
+        }
         Err(error) => Found::Nothing { reason: Chained(&error).to_string() },
     }
 }
@@ -171,6 +180,14 @@ mod tests {
             "{found:?}"
         );
         assert_eq!(checks[3].url, None, "the binary is not taken for the migration");
+
+        let capped = Transfer::new(Limits { max_bytes: 2, ..Limits::default() }).expect("client");
+        let checks = check_files(&capped, std::slice::from_ref(&binary), &templates, "dev").await;
+        let found: Vec<&Found> = checks.iter().map(|check| &check.found).collect();
+        assert!(
+            matches!(found[..], [Found::Refused { .. }, Found::Nothing { .. }, Found::Refused { .. }]),
+            "too large for a vault: {found:?}"
+        );
 
         // A place that a chain may not name is told of and not looked at.
         let uri = StatedUri::from_bytes(format!("file://{}/right/1.0", folder.path().display()).as_bytes());

@@ -30,7 +30,7 @@ enum PlacesError {
 /// A file that is not what was stated.
 #[derive(Debug, thiserror::Error)]
 enum FilesError {
-    #[error("published under another checksum than was stated: {}", .0.join(", "))]
+    #[error("published is not what was stated, or what no vault would take: {}", .0.join(", "))]
     Differ(Vec<String>),
     #[error("not found at any place: {}", .0.join(", "))]
     Missing(Vec<String>),
@@ -85,7 +85,7 @@ pub(super) fn judge(checks: &[FileCheck]) -> Result<(), Failure> {
     let is_somewhere = |file: &NamedFile| {
         checks.iter().any(|check| check.file == *file && matches!(check.found, Found::Equal { .. }))
     };
-    let differ = named(&|check| matches!(check.found, Found::Other { .. }));
+    let differ = named(&|check| matches!(check.found, Found::Other { .. } | Found::Refused { .. }));
     if !differ.is_empty() {
         return Err(Exit::ArtifactRefused.failure()(FilesError::Differ(differ)));
     }
@@ -104,7 +104,7 @@ pub(super) struct FileJson<'a> {
     artifact: Option<&'a str>,
     expected: Checksum,
     url: Option<String>,
-    /// `equal`, `other` or `nothing`.
+    /// `equal`, `other`, `refused` or `nothing`.
     result: &'static str,
     found: Option<Checksum>,
     bytes: Option<u64>,
@@ -116,6 +116,7 @@ impl<'a> From<&'a FileCheck> for FileJson<'a> {
         let (result, found, bytes, reason) = match &check.found {
             Found::Equal { bytes } => ("equal", Some(check.file.checksum), Some(*bytes), None),
             Found::Other { checksum, bytes } => ("other", Some(*checksum), Some(*bytes), None),
+            Found::Refused { reason } => ("refused", None, None, Some(reason.as_str())),
             Found::Nothing { reason } => ("nothing", None, None, Some(reason.as_str())),
         };
         Self {
@@ -152,6 +153,7 @@ pub(super) fn told(check: &FileCheck) -> Vec<String> {
             format!("           expected {}", check.file.checksum),
             format!("           found    {checksum}"),
         ],
+        Found::Refused { reason } => vec![format!("! REFUSED  {file}"), format!("           {reason}")],
         Found::Nothing { reason } => vec![format!("! NOTHING  {file}"), format!("           {reason}")],
     }
 }

@@ -42,12 +42,14 @@ fn chain(network: Option<&str>) -> Chain {
 fn another_file_anywhere_is_refused_and_one_that_is_nowhere_fails() {
     let equal = || Found::Equal { bytes: 3 };
     let other = || Found::Other { checksum: Checksum([2; 32]), bytes: 3 };
+    let refused = || Found::Refused { reason: "too large".to_owned() };
     let nothing = || Found::Nothing { reason: "404".to_owned() };
     let exit = |checks: Vec<FileCheck>| judge(&checks).err().map(|failure| failure.exit);
     assert_eq!(exit(vec![]), None);
     assert_eq!(exit(vec![check(None, equal())]), None);
     assert_eq!(exit(vec![check(None, nothing()), check(None, equal())]), None, "a mirror has it");
     assert_eq!(exit(vec![check(None, equal()), check(None, other())]), Some(Exit::ArtifactRefused));
+    assert_eq!(exit(vec![check(None, equal()), check(None, refused())]), Some(Exit::ArtifactRefused));
     assert_eq!(exit(vec![check(None, nothing())]), Some(Exit::Failed));
     let of_another = vec![check(None, equal()), check(Some("args-migration"), nothing())];
     assert_eq!(exit(of_another), Some(Exit::Failed));
