@@ -5,14 +5,15 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 usage() {
     cat <<'TEXT'
-usage: scripts/bench.sh [--quick] [--rows LIST] [--json FILE]
+usage: scripts/bench.sh [--quick] [--rows LIST] [--vaults LIST] [--json FILE]
 
 Sets up the machine, builds (in release mode too: about 20 minutes more the first time on 2 cores), measures, and prints
 a table; about 30 minutes for all rows. The machine should have nothing else to do.
 
-  --quick      fewer repetitions and fewer vaults: to see that everything works, not to be quoted
-  --rows LIST  some rows only, such as 3,4
-  --json FILE  where the same is written as JSON (target/bench.json)
+  --quick        fewer repetitions and fewer vaults: to see that everything works, not to be quoted
+  --rows LIST    some rows only, such as 3,4
+  --vaults LIST  with how many vaults the cost of idleness is measured (1,10,100,500)
+  --json FILE    where the same is written as JSON (target/bench.json)
 TEXT
 }
 
@@ -22,6 +23,7 @@ while (($# > 0)); do
     case $1 in
         --quick) options+=(--quick) ;;
         --rows) options+=(--rows "${2:?--rows needs a value}") && shift ;;
+        --vaults) options+=(--vaults "${2:?--vaults needs a value}") && shift ;;
         --json) json=${2:?--json needs a value} && shift ;;
         -h | --help) usage && exit 0 ;;
         *) usage >&2 && exit 2 ;;

@@ -52,10 +52,9 @@ struct Ours {
 }
 
 pub(crate) async fn measure(bench: &Bench) -> Vec<Line> {
-    let counts: &[usize] = if bench.is_quick { &[1, 10] } else { &[1, 10, 100, 500] };
     let mut lines = Vec::new();
     let mut daemons = Vec::new();
-    for count in counts {
+    for count in &bench.vaults {
         println!("  row 5: {count} vaults");
         let ours = vaultvisor(bench, *count).await;
         let peers: Vec<(Kind, Result<Cost, String>)> =
@@ -157,7 +156,7 @@ fn peer(bench: &Bench, kind: Kind, count: usize) -> Result<Cost, String> {
     });
     let _running = site.start();
     let began = Instant::now();
-    let children = || processes::of(site.folder()).len() - processes::supervising(site.folder()).len();
+    let children = || processes::supervised(site.folder());
     while children() < count {
         assert!(began.elapsed() < START, "{}: only {} of {count} started", kind.name(), children());
         std::thread::sleep(Duration::from_millis(200));

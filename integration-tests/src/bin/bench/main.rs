@@ -1,4 +1,4 @@
-//! `bench --programs FOLDER [--quick] [--rows 1,3] [--json FILE]`: how fast Vaultvisor is, and what it costs, beside
+//! `bench --programs FOLDER [--quick] [--rows 1,3] [--vaults 1,500] [--json FILE]`: how fast Vaultvisor is, and what it costs, beside
 //! others that do a part of its work. `scripts/bench.sh` builds what it needs and runs it; `docs/performance.md` says
 //! what came of it.
 //!
@@ -27,8 +27,8 @@ use facts::Facts;
 use site::Bench;
 use table::Line;
 
-const USAGE: &str = "usage: bench --programs FOLDER [--quick] [--rows 1,3] [--json FILE]";
-const ROWS: [u8; 6] = [3, 4, 5, 6, 7, 8];
+const USAGE: &str = "usage: bench --programs FOLDER [--quick] [--rows 1,3] [--vaults 1,500] [--json FILE]";
+const ROWS: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 
 #[derive(Debug)]
 struct Options {
@@ -39,19 +39,27 @@ struct Options {
 
 fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let (mut programs, mut is_quick, mut rows, mut json) = (None, false, ROWS.to_vec(), None);
+    let mut vaults = None;
     while let Some(option) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{option} needs a value"));
         match option.as_str() {
             "--programs" => programs = Some(PathBuf::from(value()?)),
             "--quick" => is_quick = true,
             "--rows" => rows = value()?.split(',').map(row).collect::<Result<_, _>>()?,
+            "--vaults" => vaults = Some(value()?.split(',').map(vaults_of).collect::<Result<_, _>>()?),
             "--json" => json = Some(PathBuf::from(value()?)),
             _ => return Err(format!("unknown option {option:?}")),
         }
     }
     let programs = programs.ok_or("--programs is needed: the folder of a release build")?;
     let programs = programs.canonicalize().map_err(|error| format!("{}: {error}", programs.display()))?;
-    Ok(Options { bench: Bench { programs, is_quick }, rows, json })
+    let vaults = vaults.unwrap_or_else(|| if is_quick { vec![1, 10] } else { vec![1, 10, 100, 500] });
+    Ok(Options { bench: Bench { programs, is_quick, vaults }, rows, json })
+}
+
+fn vaults_of(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=1000).contains(count));
+    count.ok_or_else(|| format!("found {text:?}, expected a number of vaults from 1 to 1000"))
 }
 
 fn row(text: &str) -> Result<u8, String> {

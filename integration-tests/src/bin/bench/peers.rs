@@ -163,7 +163,8 @@ impl Site {
         match self.kind {
             Kind::Supervisor => command.arg("-n").arg("-c").arg(self.configuration()),
             Kind::Runit => command.arg("-P").arg(self.services()),
-            Kind::S6 => command.arg(self.services()),
+            // By default it takes no more than 500.
+            Kind::S6 => command.args(["-c", "1000"]).arg(self.services()),
         };
         command.current_dir(self.folder());
         Running { site: self, daemon: Child::spawn(self.kind.name(), command, self.folder()) }

@@ -26,10 +26,16 @@ pub(crate) fn of(folder: &Path) -> Vec<u32> {
 
 /// Those among them that supervise: everything but the supervised program, whose file lies below the folder.
 pub(crate) fn supervising(folder: &Path) -> Vec<u32> {
-    let is_supervised = |pid: &u32| {
-        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(folder))
-    };
-    of(folder).into_iter().filter(|pid| !is_supervised(pid)).collect()
+    of(folder).into_iter().filter(|pid| !is_supervised(*pid, folder)).collect()
+}
+
+/// How many supervised programs run.
+pub(crate) fn supervised(folder: &Path) -> usize {
+    of(folder).into_iter().filter(|pid| is_supervised(*pid, folder)).count()
+}
+
+fn is_supervised(pid: u32, folder: &Path) -> bool {
+    fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program.starts_with(folder))
 }
 
 /// What a process holds in memory.

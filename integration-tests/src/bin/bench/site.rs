@@ -24,6 +24,8 @@ pub(crate) struct Bench {
     pub(crate) programs: PathBuf,
     /// Fewer repetitions: to see that everything works, and not to quote.
     pub(crate) is_quick: bool,
+    /// How many vaults are supervised while nothing happens, in ascending order.
+    pub(crate) vaults: Vec<usize>,
 }
 
 impl Bench {
