@@ -55,7 +55,7 @@ async fn networks(bench: &Bench) -> Vec<Line> {
             chains.push(DevChain::start_manual().await);
         }
         let mut operator = Operator::new(chains[0].url(), "http://127.0.0.1:9/{version}");
-        operator.use_programs_of(&bench.programs);
+        operator.use_programs_of(bench.programs.path());
         operator.configure(|config| {
             let template = config["networks"][NETWORK].clone();
             let names: Vec<String> = (0..*count).map(|number| format!("dev-{number}")).collect();

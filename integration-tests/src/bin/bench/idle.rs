@@ -19,7 +19,7 @@ use crate::{
 /// As slow as a live chain: what a block costs is part of being idle.
 const BLOCK_TIME: Duration = Duration::from_secs(6);
 /// What was needed for the start only has gone by then: an idle thread of the runtime ends after 10 s.
-const SETTLE: Duration = Duration::from_secs(15);
+const SETTLE: Duration = Duration::from_secs(12);
 /// For all 500 of them to start, on two cores that others use as well.
 const START: Duration = Duration::from_secs(400);
 
@@ -35,7 +35,7 @@ impl Cost {
     fn measure(bench: &Bench, folder: &Path) -> Self {
         std::thread::sleep(SETTLE);
         let pids = processes::supervising(folder);
-        let (stretch, before) = (Duration::from_secs(if bench.is_quick { 6 } else { 30 }), Instant::now());
+        let (stretch, before) = (Duration::from_secs(if bench.is_quick { 6 } else { 15 }), Instant::now());
         let used = processes::processor_time(&pids);
         std::thread::sleep(stretch);
         let used = processes::processor_time(&pids).saturating_sub(used);

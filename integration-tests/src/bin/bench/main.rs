@@ -52,9 +52,10 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         }
     }
     let programs = programs.ok_or("--programs is needed: the folder of a release build")?;
-    let programs = programs.canonicalize().map_err(|error| format!("{}: {error}", programs.display()))?;
     let vaults = vaults.unwrap_or_else(|| if is_quick { vec![1, 10] } else { vec![1, 10, 100, 500] });
-    Ok(Options { bench: Bench { programs, is_quick, vaults }, rows, json })
+    let bench = Bench::copying(&programs, is_quick, vaults);
+    let bench = bench.map_err(|error| format!("--programs {}: {error}", programs.display()))?;
+    Ok(Options { bench, rows, json })
 }
 
 fn vaults_of(text: &str) -> Result<usize, String> {

@@ -1,7 +1,7 @@
 //! Vaultvisor as the bench runs it: its release build, over a chain and a release server of its own.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -16,12 +16,13 @@ use integration_tests::{
     wait,
 };
 use serde_json::{Map, Value, json};
+use tempfile::TempDir;
 
 /// What the rows need to know of the bench's command line.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Bench {
     /// Where the release build is.
-    pub(crate) programs: PathBuf,
+    pub(crate) programs: TempDir,
     /// Fewer repetitions: to see that everything works, and not to quote.
     pub(crate) is_quick: bool,
     /// How many vaults are supervised while nothing happens, in ascending order.
@@ -29,6 +30,19 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// With a copy of these programs: what other processes share with a program in memory would not be counted as its own,
+    /// and somebody else may run the same file.
+    ///
+    /// # Errors
+    /// If the programs are not there.
+    pub(crate) fn copying(programs: &Path, is_quick: bool, vaults: Vec<usize>) -> std::io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("programs-").tempdir()?;
+        for name in ["vaultvisor", "vaultvisor-keeper"] {
+            std::fs::copy(programs.join(name), folder.path().join(name))?;
+        }
+        Ok(Self { programs: folder, is_quick, vaults })
+    }
+
     /// So many repetitions, or the fewer of a quick run.
     pub(crate) fn repeat(&self, usually: usize, quickly: usize) -> usize {
         if self.is_quick { quickly } else { usually }
@@ -38,7 +52,7 @@ impl Bench {
     pub(crate) async fn journey(&self, block_time: Duration) -> Journey {
         let milliseconds = block_time.as_millis().to_string();
         let mut journey = Journey::on(DevChain::start_with(&["--block-time-ms", &milliseconds]).await).await;
-        journey.operator.use_programs_of(&self.programs);
+        journey.operator.use_programs_of(self.programs.path());
         journey
     }
 }
