@@ -1,7 +1,7 @@
 //! What the chain's events tell of the releases that it states, for the history. Nothing waits for it, and nothing is
 //! decided by it.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::mpsc;
 
@@ -22,10 +22,6 @@ use crate::{
 
 /// Governance states a release now and then; of more than these at once the rest goes without annotation.
 const QUEUE: usize = 4;
-
-/// The vaults hear of a statement at the same moment. To look for its event, a connection of its own and a runtime's
-/// metadata, takes as much of a processor as all that comes before the old one's stop; so the vaults go first.
-const AFTER_THE_VAULTS: Duration = Duration::from_secs(2);
 
 /// A statement that is to be looked for.
 struct Wanted {
@@ -100,7 +96,6 @@ impl Announcements {
     /// Looks for each, one after the other, until the announcer is gone.
     pub(super) async fn write(mut self) {
         while let Some(Wanted { search, release, spec_version }) = self.queue.recv().await {
-            tokio::time::sleep(AFTER_THE_VAULTS).await;
             match find(&search).await {
                 Ok(announcement) => {
                     tracing::info!(network = self.network, "release {}: {announcement}", release.version);
