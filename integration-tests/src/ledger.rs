@@ -5,7 +5,7 @@
 //! lives; one that finds it taken writes [`Event::Overlap`]: that also sees two lives that met for a microsecond.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
@@ -121,16 +121,36 @@ pub struct Life {
 /// # Panics
 /// If a line is not of this format, or of a vault that did not start.
 pub fn lives(path: &Path) -> Vec<Life> {
-    let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        text => text.expect("the ledger can be read"),
-    };
-    let mut lives: Vec<Life> = Vec::new();
-    for line in text.lines() {
-        let Entry { pid, at_ns, event } =
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("ledger line {line:?}: {error}"));
+    let mut reader = Reader::new(path);
+    reader.read();
+    reader.lives
+}
+
+/// The lives in a ledger that grows, each line read once.
+#[derive(Debug)]
+pub struct Reader {
+    tail: Tail,
+    lives: Vec<Life>,
+}
+
+impl Reader {
+    /// Of this file, of which nothing is read yet.
+    pub fn new(path: &Path) -> Self {
+        Self { tail: Tail::of(path), lives: Vec::new() }
+    }
+
+    /// Reads what was added, and answers all lives, in the order of their starts. A file that is not there has none.
+    ///
+    /// # Panics
+    /// If a line is not of this format, or of a vault that did not start.
+    pub fn read(&mut self) -> &[Life] {
+        self.tail.added().into_iter().for_each(|entry| self.take(entry));
+        &self.lives
+    }
+
+    fn take(&mut self, Entry { pid, at_ns, event }: Entry) {
         if let Event::Start { release, args } = event {
-            lives.push(Life {
+            self.lives.push(Life {
                 pid,
                 release,
                 args,
@@ -140,11 +160,11 @@ pub fn lives(path: &Path) -> Vec<Life> {
                 ended: false,
                 overlapped: false,
             });
-            continue;
+            return;
         }
         // The newest of that pid: pids come back.
-        let life = lives.iter_mut().rfind(|life| life.pid == pid);
-        let life = life.unwrap_or_else(|| panic!("ledger line {line:?}: pid {pid} has not started"));
+        let life = self.lives.iter_mut().rfind(|life| life.pid == pid);
+        let life = life.unwrap_or_else(|| panic!("{event:?} at {at_ns}: pid {pid} has not started"));
         life.to_ns = at_ns;
         match event {
             Event::Start { .. } | Event::Beat => {}
@@ -153,7 +173,6 @@ pub fn lives(path: &Path) -> Vec<Life> {
             Event::End => life.ended = true,
         }
     }
-    lives
 }
 
 /// Reads a ledger as it grows. What was read is not read again, however long the ledger becomes.

@@ -420,10 +420,7 @@ impl Drop for Operator {
                 return;
             }
             for (pid, _) in left {
-                if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                    // It may have gone by itself.
-                    let _ = kill_process(pid, Signal::KILL);
-                }
+                signal(pid, Signal::KILL);
             }
             std::thread::yield_now();
         }
@@ -448,6 +445,13 @@ pub fn open_files_limit(pid: u32) -> (u64, u64) {
     let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("every process has it");
     let mut numbers = line.split_whitespace().filter_map(|word| word.parse().ok());
     (numbers.next().expect("a number"), numbers.next().expect("a number"))
+}
+
+/// Sends a process a signal, which may have ended already.
+pub fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// Whether a process exists that has not ended.

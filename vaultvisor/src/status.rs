@@ -257,7 +257,7 @@ impl Status {
             match journal.load() {
                 Ok(recorded) => {
                     let recorded = recorded.unwrap_or_default();
-                    VaultStatus::at_rest(&settings.home, vault, &recorded, chain)
+                    VaultStatus::new(&settings.home, vault, &recorded, chain)
                 }
                 Err(error) => VaultStatus::unusable(vault, chain, &Chained(&error).to_string()),
             }
@@ -336,14 +336,6 @@ impl VaultStatus {
         Self { problem: trouble.or(status.problem), ..status }
     }
 
-    /// As its durable state says. What that believes to run may have ended since, and its process id may be
-    /// another program's by now.
-    fn at_rest(home: &Path, vault: &Vault, recorded: &Recorded, chain: Option<ChainSeen>) -> Self {
-        let mut status = Self::new(home, vault, recorded, chain);
-        status.running.take_if(|running| !executes(&Store::at(home), running));
-        status
-    }
-
     /// A vault whose state cannot be used; what runs of it is not known.
     pub(crate) fn unusable(vault: &Vault, chain: Option<ChainSeen>, reason: &str) -> Self {
         let status = Self::new(Path::new(""), vault, &Recorded::default(), chain);
@@ -355,6 +347,8 @@ impl VaultStatus {
         }
     }
 
+    /// As its state says. What that believes to run may have ended since, above all while no daemon looks, and its
+    /// process id may be another program's by now.
     fn new(home: &Path, vault: &Vault, recorded: &Recorded, chain: Option<ChainSeen>) -> Self {
         let since = Some(recorded.since_unix_secs).filter(|secs| *secs > 0).map(Time);
         let state = &recorded.state;
@@ -366,7 +360,7 @@ impl VaultStatus {
             state: state.name(),
             why: state.why(since_text.as_deref(), &|wait| at(wait, now).to_string()),
             since,
-            running: running(state),
+            running: running(state).filter(|running| executes(&Store::at(home), running)),
             target: state.target.as_ref().map(|target| TargetStatus {
                 version: target.version.clone(),
                 checksum: target.binary_checksum,
