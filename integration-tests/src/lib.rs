@@ -37,6 +37,7 @@ pub mod journey;
 pub mod ledger;
 pub mod operator;
 pub mod orders;
+pub mod power;
 pub mod real_store;
 pub mod redis;
 pub mod release_server;

@@ -31,6 +31,7 @@ mod migrations;
 mod news;
 mod operator_hand;
 mod plan;
+mod power_loss;
 mod prefetch_and_add;
 mod real_daemon;
 mod release_verify;
