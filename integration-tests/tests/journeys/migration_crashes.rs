@@ -1,5 +1,5 @@
-//! T01: what dies in the middle of a switch that migrates the data. One step each: the first pass of the snapshot,
-//! the second, the migration itself, and the way back.
+//! T01: what dies in the middle of a switch that migrates the data. One step each: the migration of the arguments,
+//! the first pass of the snapshot, the second, the migration itself, and the way back.
 
 use std::{
     fs,
@@ -18,7 +18,7 @@ use integration_tests::{
 };
 use rustix::process::{Pid, kill_process};
 
-use crate::migrations::{release_with, run_first, with_data};
+use crate::migrations::{ARGS_MIGRATION, release_with, run_first, with_data};
 
 /// So many that a copy of them takes far longer than it takes to notice that it has begun.
 const FILES: usize = 3000;
@@ -187,6 +187,44 @@ async fn in_the_restore(victim: Victim) {
     assert!(lives.iter().all(|life| life.release.as_deref() == Some("1.0.0")), "{lives:?}");
 }
 
+async fn in_the_arguments(victim: Victim) {
+    let journey = with_data().await;
+    let operator = &journey.operator;
+    let (_, mut daemon, before) = run_first(&journey).await;
+    // That of the vault which runs: the program itself is vaultvisor's own work.
+    let keeper = keeper_with(operator, "--run-id").await;
+    // It says that it has begun, and does not end before the test lets it.
+    let (begun, go_on) = (operator.home().with_file_name("begun"), operator.home().with_file_name("go-on"));
+    let program = format!(
+        "#!/bin/sh\nset -e\necho >{}\nwhile [ ! -e {} ]; do sleep 0.02; done\n{}",
+        begun.display(),
+        go_on.display(),
+        ARGS_MIGRATION.strip_prefix("#!/bin/sh\n").expect("a shell's"),
+    );
+    let files = [("args-migration", program.as_str()), ("state-migration", MIGRATION)];
+    let second = release_with(&journey, "2.0.0", &files).await;
+    wait::until("the migration of the arguments to begin", async || match begun.exists() {
+        true => Ok(()),
+        false => Err("it has not".to_owned()),
+    })
+    .await;
+    assert_eq!(operator.lives().len(), 1, "nothing is stopped for it");
+    kill(keeper, victim, &mut daemon).await;
+    if victim != Victim::Keeper {
+        daemon = operator.run();
+    }
+    fs::write(&go_on, "").expect("the folder is ours");
+    ends_well(operator, &second, &before).await;
+    let lives = operator.lives();
+    let last = lives.last().expect("it runs");
+    assert!(last.args.contains(&"--new".to_owned()), "with its own arguments: {last:?}");
+    assert!(
+        lives[..lives.len() - 1].iter().all(|life| !life.args.contains(&"--new".to_owned())),
+        "{lives:?}"
+    );
+    drop(daemon);
+}
+
 async fn in_the_migration(victim: Victim) {
     let journey = with_data().await;
     let operator = &journey.operator;
@@ -271,4 +309,19 @@ async fn t01_the_keeper_is_killed_in_the_restore_after_a_failed_migration_and_it
 #[tokio::test]
 async fn t01_both_are_killed_in_the_restore_after_a_failed_migration_and_it_recovers() {
     in_the_restore(Victim::Both).await;
+}
+
+#[tokio::test]
+async fn t01_vaultvisor_is_killed_in_a_migration_of_arguments_and_it_recovers() {
+    in_the_arguments(Victim::Vaultvisor).await;
+}
+
+#[tokio::test]
+async fn t01_the_keeper_is_killed_in_a_migration_of_arguments_and_it_recovers() {
+    in_the_arguments(Victim::Keeper).await;
+}
+
+#[tokio::test]
+async fn t01_both_are_killed_in_a_migration_of_arguments_and_it_recovers() {
+    in_the_arguments(Victim::Both).await;
 }
