@@ -225,6 +225,32 @@ async fn in_the_arguments(victim: Victim) {
     drop(daemon);
 }
 
+async fn in_the_probation(victim: Victim) {
+    let journey = with_data().await;
+    let operator = &journey.operator;
+    operator.configure(|config| config["vaults"][VAULT]["probation"]["secs"] = 5.into());
+    let (_, mut daemon, before) = run_first(&journey).await;
+    let second = release_with(&journey, "2.0.0", &[("state-migration", MIGRATION)]).await;
+    let keeper = keeper_with(operator, "--version=2.0.0").await;
+    operator.vault_where("the probation", |vault| vault.state == "probation").await;
+    kill(keeper, victim, &mut daemon).await;
+    if victim != Victim::Keeper {
+        daemon = operator.run();
+    }
+    match victim {
+        // It lived on.
+        Victim::Vaultvisor => ends_well(operator, &second, &before).await,
+        // It has lived on data that it had migrated, and ended with its keeper: nobody but the operator may choose.
+        Victim::Keeper | Victim::Both => {
+            let vault = operator.vault_where("both ways out", |vault| vault.state == "blocked").await;
+            assert!(vault.running.is_none(), "{vault:?}");
+            assert_eq!(fs::read_to_string(operator.data().join("format")).expect("as it was left"), "2\n");
+            assert_eq!(ledger::never_two(&operator.lives()), Ok(()));
+        }
+    }
+    drop(daemon);
+}
+
 async fn in_the_migration(victim: Victim) {
     let journey = with_data().await;
     let operator = &journey.operator;
@@ -324,4 +350,19 @@ async fn t01_the_keeper_is_killed_in_a_migration_of_arguments_and_it_recovers() 
 #[tokio::test]
 async fn t01_both_are_killed_in_a_migration_of_arguments_and_it_recovers() {
     in_the_arguments(Victim::Both).await;
+}
+
+#[tokio::test]
+async fn t01_vaultvisor_is_killed_in_the_probation_of_migrated_data_and_it_goes_on() {
+    in_the_probation(Victim::Vaultvisor).await;
+}
+
+#[tokio::test]
+async fn t01_the_keeper_is_killed_in_the_probation_of_migrated_data_and_the_operator_is_asked() {
+    in_the_probation(Victim::Keeper).await;
+}
+
+#[tokio::test]
+async fn t01_both_are_killed_in_the_probation_of_migrated_data_and_the_operator_is_asked() {
+    in_the_probation(Victim::Both).await;
 }

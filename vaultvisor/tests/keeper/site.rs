@@ -19,7 +19,7 @@ use vaultvisor::{
         ProcessId, StopSignal,
         handle::{PrepareError, Prepared, RunningVault},
         lock::{Record, look_at_record},
-        protocol::{Output, PROTOCOL, Place, Spec},
+        protocol::{Output, PROTOCOL, Place, Spec, Work},
         search::{Scope, search},
     },
     release::Checksum,
@@ -86,6 +86,22 @@ impl Site {
     pub(crate) fn next_spec(&self) -> Spec {
         let run = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         Spec { run_id: format!("run-{run}"), ..self.spec.clone() }
+    }
+
+    /// Gives the next runs a state migration: this script.
+    pub(crate) fn set_migration(&mut self, script: &str) {
+        let folder = self.path("migration");
+        fs::create_dir(&folder).expect("new");
+        fs::write(folder.join("vault"), script).expect("written");
+        fs::set_permissions(folder.join("vault"), fs::Permissions::from_mode(0o555)).expect("chmod");
+        fs::create_dir(self.path("data")).expect("new");
+        self.spec.work = Work {
+            data_dir: Some(self.path("data")),
+            migration_folder: Some(folder),
+            migration_checksum: Some(Checksum(Sha256::digest(script).into())),
+            migration_ms: 10_000,
+            ..Work::default()
+        };
     }
 
     /// Gives the next runs another script.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 use vaultvisor::process::{
     adopt::{Observed, observe},
-    handle::{Prepared, StartError, VaultEvent},
+    handle::{Prepared, StartError, Task, VaultEvent},
     id::all_processes,
-    lock::look_at_record,
+    lock::{Cleanliness, look_at_record},
     protocol::{ExitStatus, Place, Spec},
 };
 
@@ -98,6 +98,32 @@ async fn t04_one_that_holds_the_lock_and_lost_its_keeper_is_ended_too() {
     site.started().await.ended().await.expect("seen");
     assert!(has_ended(main));
     site.printed("next");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t04_after_a_migration_too_what_gave_up_the_lock_is_found_again() {
+    let mut site = Site::new(&hiding());
+    site.spec.place.grace_ms = 500;
+    site.set_migration("#!/bin/sh\necho migrated >\"$1/format\"\n");
+    let mut locked = site.prepared().await.expect("prepared").lock().await.expect("the lock");
+    locked.carry_out(Task::Migrate).await.expect("migrated");
+    assert_eq!(site.record().state, Cleanliness::Clean, "nothing of the migration is left");
+    let vault = locked.start().await.expect("started");
+    site.printed("up");
+    let main = vault.vault;
+    assert_eq!((site.record().state, site.record().vault), (Cleanliness::Dirty, Some(main)));
+    let found = observe(&site.spec.place).await;
+    assert!(matches!(&found, Observed::Runs(running) if running.run.pid == main.pid), "{found:?}");
+    drop(vault);
+    kill(site.record().keeper, Signal::KILL);
+    until("the keeper's end", || has_ended(site.record().keeper));
+    assert!(!has_ended(main));
+    site.spec.work = Default::default();
+    site.set_script(WAITING);
+    let next = site.started().await;
+    assert!(has_ended(main), "started beside an earlier one");
+    next.stopper.stop();
+    assert_eq!(next.ended().await.expect("seen").0, ExitStatus::Signal(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]

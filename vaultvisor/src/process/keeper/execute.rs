@@ -19,7 +19,7 @@ use rustix::{
 
 use super::super::{
     MARKER, PASSED_ON, ProcessId,
-    lock::{AccountLock, Record},
+    lock::{AccountLock, Cleanliness, Record},
     monotonic_ns,
     protocol::Spec,
     raw,
@@ -59,7 +59,7 @@ impl Program {
         // The identity is taken before the hash: a change in between shows as another identity when it is executed.
         let identity = Identity::of(&rustix::fs::fstat(&binary).map_err(|error| unreadable(error.into()))?);
         let found = verify::hash_to_end(&mut File::from(binary)).map_err(unreadable)?;
-        if found != checksum {
+        if !verify::proves(found, checksum) {
             return Err(format!(
                 "{} has changed: expected checksum {checksum}, found {found}",
                 path.display()
@@ -201,7 +201,9 @@ impl Prepared {
             gate_opener: gate_opener.as_fd(),
             outcome: outcome_writer.as_fd(),
         };
-        // Dirty before the fork: from here on the lock alone proves nothing.
+        // Dirty before each fork, that of the vault after that of a migration too: from here on the lock alone proves
+        // nothing.
+        record.state = Cleanliness::Dirty;
         lock.write(record).map_err(system("write the lock's record"))?;
         let child = raw::fork_to_execute(&execution).map_err(system("fork"))?;
         drop(outcome_writer);
