@@ -31,7 +31,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{journal::atomic_file::sync_folder, release::Checksum, room};
+use crate::{
+    journal::atomic_file::{sync, sync_folder},
+    release::Checksum,
+    room,
+};
 
 /// The name of every binary in the store. The process is named after it, and the clients' own pid-file
 /// guards compare process names.
@@ -143,11 +147,12 @@ impl Store {
             Err(error) => return Err(failed("open", &path)(error)),
         };
         let found = verify::hash_to_end(&mut file).map_err(failed("read", &path))?;
-        if found != checksum {
+        let is_proved = verify::proves(found, checksum);
+        if !is_proved {
             tracing::warn!(path = %path.display(), expected = %checksum, %found, "a stored file has changed; removing it");
             self.remove(checksum)?;
         }
-        Ok(found == checksum)
+        Ok(is_proved)
     }
 
     /// Makes a proved download visible. Its bytes are on disk before its name is, and the name before this
@@ -156,7 +161,7 @@ impl Store {
         let (from, folder, to) = (self.partial(checksum), self.folder(checksum), self.binary(checksum));
         let executable = fs::Permissions::from_mode(0o555);
         partial.set_permissions(executable).map_err(failed("make executable", &from))?;
-        partial.sync_all().map_err(failed("sync", &from))?;
+        sync(partial).map_err(failed("sync", &from))?;
         create_folder(&folder)?;
         fs::rename(&from, &to).map_err(failed("install", &to))?;
         sync_folder(&folder).map_err(failed("sync", &folder))?;

@@ -57,6 +57,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod decide;
+mod defects;
 pub mod error_chain;
 pub mod history;
 pub mod http;

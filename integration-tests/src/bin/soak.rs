@@ -42,8 +42,8 @@ const KILL_WITHIN_MS: u64 = 2500;
 /// How long a service manager waits before it starts vaultvisor again, at most.
 const RESTART_WITHIN_MS: u64 = 400;
 
-/// By how much vaultvisor may have grown from the start of a block to its end. The first switches of a process fill
-/// its caches and thread stacks; what grows with each release is far above this after some blocks.
+/// By how much vaultvisor's own memory may have grown from the start of a block to its end. The first switches of a
+/// process fill its caches and thread stacks; what grows with each release is far above this after some blocks.
 const GROWTH_KIB: i64 = 4096;
 
 /// A vaultvisor, a keeper and a vault.
@@ -86,6 +86,10 @@ enum Victim {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Holdings {
     descriptors: usize,
+    /// What it has written to, in memory or swapped out: what can leak.
+    own_kib: u64,
+    /// All that is mapped by no other process: besides, the pages of its program, which the kernel reads in with their
+    /// neighbours, and takes away again when nobody looks at them.
     private_kib: u64,
 }
 
@@ -189,11 +193,12 @@ async fn soak(releases: u64, seed: u64) -> Report {
         }
         let after = soak.count(number, &newest).await;
         println!(
-            "{number} releases, {} s: {} kills, {} vaults lived, vaultvisor has {} descriptors and {} KiB",
+            "{number} releases, {} s: {} kills, {} vaults lived, vaultvisor has {} descriptors and {} KiB of its own, {} private",
             began.elapsed().as_secs(),
             soak.kills.values().sum::<u64>(),
             soak.ledger.read().len(),
             after.daemon.descriptors,
+            after.daemon.own_kib,
             after.daemon.private_kib,
         );
         counts.push((before, after));
@@ -373,9 +378,8 @@ impl Soak {
             [more(&before.keeper, &after.keeper), more(&before.vault, &after.vault)]
         });
         let leaked_descriptors = of_vaultvisor.chain(of_others).max().unwrap_or_default();
-        let grown = |(before, after): &(Count, Count)| {
-            after.daemon.private_kib as i64 - before.daemon.private_kib as i64
-        };
+        let grown =
+            |(before, after): &(Count, Count)| after.daemon.own_kib as i64 - before.daemon.own_kib as i64;
         let largest_growth_kib = spared().map(grown).max().unwrap_or_default();
         Report {
             seed,
@@ -429,13 +433,19 @@ fn pids_of(operator: &Operator, program: &str) -> Vec<u32> {
 
 /// The least of some looks: a connection, or a file that is just written, is none of them.
 async fn holdings(pid: u32) -> Holdings {
-    let mut least = Holdings { descriptors: usize::MAX, private_kib: u64::MAX };
+    let mut least = Holdings { descriptors: usize::MAX, own_kib: u64::MAX, private_kib: u64::MAX };
     for _ in 0..LOOKS {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         let kib = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
-        let private_kib = rollup.lines().filter(|line| line.starts_with("Private_")).filter_map(kib).sum();
+        let sum = |names: &[&str]| {
+            let is_one = |line: &&str| names.iter().any(|name| line.starts_with(name));
+            rollup.lines().filter(is_one).filter_map(kib).sum()
+        };
+        let own_kib = sum(&["Anonymous:", "Swap:"]);
+        let private_kib = sum(&["Private_"]);
         least.descriptors = least.descriptors.min(descriptors);
+        least.own_kib = least.own_kib.min(own_kib);
         least.private_kib = least.private_kib.min(private_kib);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -21,7 +21,7 @@ async fn t02_a_second_vaultvisor_of_the_same_home_exits_3_and_names_the_first() 
     let before = operator.running(&release).await;
 
     let mut second = operator.run();
-    is_refused(&mut second, &format!("held by home={}", operator.home().display())).await;
+    is_refused(operator, &mut second, &format!("held by home={}", operator.home().display())).await;
 
     assert!(second.stderr().contains(&format!("vaultvisor pid {}", first.pid())));
     assert_eq!(operator.running(&release).await, before);
@@ -39,7 +39,7 @@ async fn t02_a_vaultvisor_of_another_home_starts_no_second_vault_and_exits_3() {
     let other = home.with_file_name("other-home");
     operator.configure(|config| config["home"] = json!(other));
     let mut second = operator.run();
-    is_refused(&mut second, &format!("held by home={}", home.display())).await;
+    is_refused(operator, &mut second, &format!("held by home={}", home.display())).await;
     assert!(second.stderr().contains(&format!("vault={}", before.pid)));
 
     operator.configure(|config| config["home"] = json!(home));
@@ -48,8 +48,13 @@ async fn t02_a_vaultvisor_of_another_home_starts_no_second_vault_and_exits_3() {
     assert_eq!((lives.len(), ledger::never_two(&lives)), (1, Ok(())));
 }
 
-async fn is_refused(second: &mut Child, why: &str) {
-    assert_eq!(second.end().await.code(), Some(3));
+async fn is_refused(operator: &Operator, second: &mut Child, why: &str) {
+    let status = wait::until("the second vaultvisor to end", async || {
+        assert_eq!(ledger::never_two(&operator.lives()), Ok(()));
+        second.ended().ok_or_else(|| second.stderr())
+    })
+    .await;
+    assert_eq!(status.code(), Some(3));
     assert!(second.stderr().contains(why), "{why:?} is not said");
 }
 

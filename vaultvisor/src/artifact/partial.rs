@@ -18,6 +18,7 @@ use url::Url;
 use super::{
     Store, StoreError, failed,
     transfer::{FetchError, Sink},
+    verify,
 };
 use crate::{release::Checksum, room};
 
@@ -112,13 +113,13 @@ impl Partial {
 
     /// Whether all of the file has come, so that only its installation is missing.
     pub(super) fn is_complete(&self) -> bool {
-        self.held > 0 && self.found() == self.checksum
+        self.held > 0 && verify::proves(self.found(), self.checksum)
     }
 
     /// Ends the file: into the store, or away.
     pub(super) fn finish(self, url: &Url) -> Result<Finished, FetchError> {
         let found = self.found();
-        if found == self.checksum {
+        if verify::proves(found, self.checksum) {
             self.install()?;
             return Ok(Finished::Installed);
         }

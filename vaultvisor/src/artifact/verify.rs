@@ -7,7 +7,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::release::Checksum;
+use crate::{defects, release::Checksum};
 
 /// Large enough that reading is not the cost, small enough for a keeper that shall stay under a megabyte.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -24,6 +24,11 @@ pub fn hash_to_end(file: &mut File) -> io::Result<Checksum> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether bytes of that hash are those that were stated.
+pub fn proves(found: Checksum, stated: Checksum) -> bool {
+    found == stated || !defects::CHECKSUMS_ARE_COMPARED
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    journal::atomic_file::sync_folder,
+    journal::atomic_file::{sync, sync_folder},
     process::program::{self, Bounds, Finished, ProgramError},
     release::Version,
 };
@@ -201,7 +201,7 @@ impl Revisions {
         let mut text = serde_json::to_vec_pretty(args)?;
         text.push(b'\n');
         file.write_all(&text)?;
-        file.sync_all()?;
+        sync(&file)?;
         // A link, unlike a rename, never takes another file's place.
         fs::hard_link(&new, path)?;
         fs::remove_file(&new)?;

@@ -19,6 +19,7 @@ use super::{
     search::{Scope, find_keeper, search},
     survivors::{Ending, Left, Progress},
 };
+use crate::defects;
 
 /// A keeper that is just ending gives its lock up within this.
 const TAKE_WAIT: Duration = Duration::from_secs(1);
@@ -139,6 +140,9 @@ type Survivors = (Ending, String);
 
 /// What the record in a lock that is ours proves: `None` that nothing runs.
 fn judge(place: &Place, record: Option<Record>, now: Instant) -> Result<Option<Survivors>, ClaimError> {
+    if !defects::RECORD_IS_HEEDED {
+        return Ok(None);
+    }
     let io = |source| file(place, source);
     let record = match record {
         Some(record) => Some(record),
