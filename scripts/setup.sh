@@ -53,9 +53,11 @@ readonly cargo_config_mark='# Written by scripts/setup.sh'
 # redis-tools          the Redis daemon, a real program in the place of a vault: /usr/bin/redis-check-rdb is the same
 #                      file as redis-server, which decides by its name what it is. The package `redis-server` would
 #                      add no file of interest but start a service.
-# strace               the journey in which power is lost: it tells which writes were synced, and when
+# strace               the journeys in which power is lost (it tells which writes were synced, and when) and those in which a
+#                      disk fails (it has system calls fail)
+# openssl              the journey with a release server whose certificate nobody trusts
 # jq, shellcheck       the demo reads the status with the one, scripts/test.sh checks our scripts with the other
-readonly packages=(build-essential ca-certificates clang cmake jq libclang-dev libfaketime pkg-config protobuf-compiler redis-tools shellcheck strace)
+readonly packages=(build-essential ca-certificates clang cmake jq libclang-dev libfaketime openssl pkg-config protobuf-compiler redis-tools shellcheck strace)
 readonly wasm_packages=(cargo-web rust-web-src rustc-web lld)
 
 check_system() {

@@ -10,6 +10,8 @@
 //! - [`dev_chain`]: the chain, and control over its blocks, its finality and its runtime; what its state says.
 //! - [`release_server`]: the place that releases are downloaded from.
 //! - [`hostile_server`]: another one, which misbehaves on purpose.
+//! - [`tls_server`]: a third one, with a certificate that may be trusted or not.
+//! - [`tampering`]: system calls on chosen files that fail. [`other_user`]: somebody else on the machine.
 //! - [`small_disk`]: a small real filesystem, to be filled or made read-only.
 //! - [`untouched`]: that nothing has happened to a vault.
 //! - [`releases`]: distinct real programs to release.
@@ -37,6 +39,7 @@ pub mod journey;
 pub mod ledger;
 pub mod operator;
 pub mod orders;
+pub mod other_user;
 pub mod power;
 pub mod real_store;
 pub mod redis;
@@ -45,6 +48,8 @@ pub mod releases;
 pub mod rpc_proxy;
 pub mod small_disk;
 pub mod status;
+pub mod tampering;
+pub mod tls_server;
 pub mod tree;
 pub mod untouched;
 pub mod wait;

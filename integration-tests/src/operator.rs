@@ -199,6 +199,13 @@ impl Operator {
         self.run_command(command)
     }
 
+    /// Starts the daemon, which trusts the authorities in this file and no others.
+    pub fn run_trusting(&self, authorities: &Path) -> Child {
+        let mut command = self.vaultvisor_command();
+        command.env("SSL_CERT_FILE", authorities).env_remove("SSL_CERT_DIR");
+        self.run_command(command)
+    }
+
     /// Starts the daemon of the operator's own [copy](Self::install) of the programs.
     pub fn run_installed(&self) -> Child {
         self.run_command(command::without_configuration(Command::new(self.installed("vaultvisor"))))

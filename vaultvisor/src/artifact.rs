@@ -25,14 +25,16 @@ pub mod verify;
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use crate::{
+    error_chain::Chained,
     journal::atomic_file::{sync, sync_folder},
+    ownership::{self, NotOurs, Owner, create_anew, no_link},
     release::Checksum,
     room,
 };
@@ -109,7 +111,7 @@ impl Store {
     /// network the operator brings a release before the chain states it.
     pub fn keep_until_needed(&self, checksum: Checksum) -> Result<(), StoreError> {
         let path = self.added(checksum);
-        File::create(&path).map_err(failed("create", &path))?;
+        create_anew(&path).map_err(failed("create", &path))?;
         sync_folder(&self.added).map_err(failed("sync", &self.added))
     }
 
@@ -138,13 +140,20 @@ impl Store {
         Ok(found)
     }
 
-    /// Whether a checksum's binary is there and still has that checksum; one that has not is removed.
+    /// Whether a checksum's binary is there, still has that checksum and is ours alone to change; another one is removed.
     fn holds_proved(&self, checksum: Checksum) -> Result<bool, StoreError> {
         let path = self.binary(checksum);
-        let mut file = match File::open(&path) {
+        let mut file = match self.open_ours(checksum) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(failed("open", &path)(error)),
+            Err(NotOurs::Look { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(false);
+            }
+            Err(NotOurs::Look { path, source }) => return Err(StoreError { doing: "open", path, source }),
+            Err(error) => {
+                tracing::warn!("a stored file is not to be trusted, removing it: {}", Chained(&error));
+                self.remove(checksum)?;
+                return Ok(false);
+            }
         };
         let found = verify::hash_to_end(&mut file).map_err(failed("read", &path))?;
         let is_proved = verify::proves(found, checksum);
@@ -155,6 +164,16 @@ impl Store {
         Ok(is_proved)
     }
 
+    fn open_ours(&self, checksum: Checksum) -> Result<File, NotOurs> {
+        let path = self.binary(checksum);
+        ownership::check_folder(&self.folder(checksum), Owner::OwnOrRoot)?;
+        ownership::check_file(&path)?;
+        let at = |source| NotOurs::Look { path: path.clone(), source };
+        let file = no_link(OpenOptions::new().read(true)).open(&path).map_err(at)?;
+        ownership::check_opened(&path, &file.metadata().map_err(at)?)?;
+        Ok(file)
+    }
+
     /// Makes a proved download visible. Its bytes are on disk before its name is, and the name before this
     /// returns.
     fn install(&self, checksum: Checksum, partial: &File) -> Result<(), StoreError> {
@@ -162,6 +181,10 @@ impl Store {
         let executable = fs::Permissions::from_mode(0o555);
         partial.set_permissions(executable).map_err(failed("make executable", &from))?;
         sync(partial).map_err(failed("sync", &from))?;
+        // A link there would have us install somewhere else.
+        if fs::symlink_metadata(&folder).is_ok_and(|there| !there.is_dir()) {
+            self.remove(checksum)?;
+        }
         create_folder(&folder)?;
         fs::rename(&from, &to).map_err(failed("install", &to))?;
         sync_folder(&folder).map_err(failed("sync", &folder))?;
@@ -236,6 +259,50 @@ mod tests {
         fs::write(store.binary(checksum), b"abd").expect("tamper");
         assert!(!store.holds_proved(checksum).expect("bad"));
         assert!(!store.folder(checksum).exists());
+    }
+
+    #[test]
+    fn t21_a_stored_file_that_others_could_change_or_that_is_a_link_is_not_proved_and_is_removed() {
+        fn set_mode(path: &Path, mode: u32) {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+        }
+        let link: fn(&Store, Checksum) = |store, checksum| {
+            let (binary, elsewhere) = (store.binary(checksum), store.files.join("elsewhere"));
+            fs::rename(&binary, &elsewhere).expect("ours");
+            std::os::unix::fs::symlink(elsewhere, binary).expect("link");
+        };
+        let linked_folder: fn(&Store, Checksum) = |store, checksum| {
+            let (folder, elsewhere) = (store.folder(checksum), store.files.join("elsewhere"));
+            fs::rename(&folder, &elsewhere).expect("ours");
+            std::os::unix::fs::symlink(elsewhere, folder).expect("link");
+        };
+        for tamper in [
+            link,
+            linked_folder,
+            |store, checksum| set_mode(&store.binary(checksum), 0o575),
+            |store, checksum| set_mode(&store.folder(checksum), 0o770),
+        ] {
+            let (_home, store, checksum) = store_with_abc();
+            tamper(&store, checksum);
+            assert!(!store.holds_proved(checksum).expect("looked at"));
+            assert!(fs::symlink_metadata(store.folder(checksum)).is_err(), "it is gone");
+        }
+    }
+
+    #[test]
+    fn t30_nothing_is_installed_through_a_link() {
+        let (home, store, checksum) = store_with_abc();
+        store.remove(checksum).expect("removed");
+        let outside = home.path().join("outside");
+        fs::create_dir(&outside).expect("folder");
+        std::os::unix::fs::symlink(&outside, store.folder(checksum)).expect("link");
+        std::os::unix::fs::symlink(outside.join("new"), store.added(checksum)).expect("link");
+        let mut partial = File::create(store.partial(checksum)).expect("partial");
+        partial.write_all(b"abc").expect("write");
+        store.install(checksum, &partial).expect("install");
+        store.keep_until_needed(checksum).expect("kept");
+        assert!(store.holds_proved(checksum).expect("proved"));
+        assert_eq!(fs::read_dir(&outside).expect("list").count(), 0);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{decide::Entry, journal::atomic_file::sync_folder, status::Time};
+use crate::{decide::Entry, journal::atomic_file::sync_folder, ownership::no_link, room, status::Time};
 
 /// A file is rotated when it has grown to this: some ten thousand entries, years of an operator's life.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -39,7 +39,7 @@ pub struct Record {
 
 /// Why the history could not be written or read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} the history {}", path.display())]
+#[error("cannot {doing} the history {}{}", path.display(), room::remedy(source))]
 pub struct HistoryError {
     /// What was tried.
     pub doing: &'static str,
@@ -109,13 +109,8 @@ impl Writer {
 
     fn open(&self) -> Result<File, HistoryError> {
         let path = current_path(&self.home);
-        let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
+        let file = no_link(OpenOptions::new().read(true).append(true).create(true))
             .mode(0o600)
-            .custom_flags(nofollow)
             .open(&path)
             .map_err(failed("open", &path))?;
         let length = file.metadata().map_err(failed("look at", &path))?.len();

@@ -18,6 +18,7 @@ use crate::{
     chain::{ChainView, FinalizedBlock, records::RecordName},
     decide::State,
     release::GenesisHash,
+    room,
 };
 use atomic_file::WriteError;
 
@@ -30,7 +31,7 @@ const NETWORK_SCHEMA: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It is there and cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read {}{}", path.display(), room::remedy(source))]
     Read {
         /// The file.
         path: PathBuf,

@@ -46,7 +46,9 @@
 //! | [`control`] | what is said on the control socket |
 //! | [`http`] | the status over HTTP |
 //! | [`metrics`] | what Prometheus is told |
+//! | [`ownership`] | whose a file or folder is, and who else could change it |
 //! | [`room`] | whether a disk has room, and what helps where it has not |
+//! | `tls` | whom HTTP clients trust, and why they do not |
 //! | [`error_chain`] | an error and its causes as one line |
 
 pub mod artifact;
@@ -64,9 +66,11 @@ pub mod http;
 pub mod journal;
 pub mod metrics;
 pub mod migrate;
+pub mod ownership;
 pub mod plan;
 pub mod prefetch;
 pub mod process;
 pub mod release;
 pub mod room;
 pub mod status;
+mod tls;

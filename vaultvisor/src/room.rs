@@ -42,7 +42,7 @@ pub fn check(folder: &Path, bytes: u64) -> Result<(), NoRoom> {
     Ok(())
 }
 
-/// What helps against the system's refusal to write, if that is known.
+/// What helps against the system's refusal to read or write, if that is known.
 pub fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull => "; free some room (and inodes) on its disk",
@@ -50,6 +50,9 @@ pub fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::ReadOnlyFilesystem => "; its disk is mounted read-only, mount it read-write",
         _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
             "; raise the limit of open files (LimitNOFILE= of the service, ulimit -n)"
+        }
+        _ if error.raw_os_error() == Some(libc::EIO) => {
+            "; its disk does not do it: see the kernel's log (dmesg) and whether the disk is failing"
         }
         _ => "",
     }
@@ -74,6 +77,7 @@ mod tests {
             (libc::EDQUOT, "quota"),
             (libc::EROFS, "read-write"),
             (libc::EMFILE, "LimitNOFILE"),
+            (libc::EIO, "dmesg"),
         ] {
             assert!(remedy(&io::Error::from_raw_os_error(errno)).contains(said), "{said}");
         }

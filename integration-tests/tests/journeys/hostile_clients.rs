@@ -3,10 +3,7 @@
 use std::{
     fs::{self, Permissions},
     net::SocketAddr,
-    os::unix::{
-        fs::{MetadataExt as _, PermissionsExt as _},
-        process::CommandExt as _,
-    },
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::Path,
 };
 
@@ -16,7 +13,7 @@ use integration_tests::{
     journey::Journey,
     ledger,
     operator::{Operator, VAULT},
-    wait,
+    other_user, wait,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -32,8 +29,6 @@ const AT_ONCE: usize = 200;
 const WAVES: usize = 10;
 /// A line without end, as far as a test can send one.
 const ENDLESS: usize = 64 * 1024 * 1024;
-/// Any user that owns nothing here.
-const NOBODY: u32 = 65_534;
 
 /// The most memory that a process has had, in KiB.
 fn peak_kib(daemon: &Child) -> u64 {
@@ -164,7 +159,8 @@ async fn t31_garbage_on_the_http_port_and_the_control_socket_costs_no_vault_anyt
 async fn as_nobody(operator: &Operator, args: &[&str]) -> command::Finished {
     let mut command =
         command::without_configuration(std::process::Command::new(operator.installed("vaultvisor")));
-    command.args(args).arg("--config").arg(operator.config_path()).uid(NOBODY).gid(NOBODY).current_dir("/");
+    command.args(args).arg("--config").arg(operator.config_path());
+    other_user::by_nobody(&mut command);
     command::run(command).await
 }
 
@@ -179,8 +175,7 @@ async fn t30_another_user_orders_nothing_through_the_control_socket() {
     let socket = operator.home().join("control.sock");
     let metadata = fs::metadata(&socket).expect("it listens");
     assert_eq!(metadata.mode() & 0o777, 0o600);
-    if metadata.uid() != 0 {
-        println!("not root: no other user can be tried");
+    if !other_user::can_be_tried() {
         return;
     }
 

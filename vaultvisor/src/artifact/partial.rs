@@ -7,7 +7,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use rustix::fs::FlockOperation;
@@ -20,7 +20,7 @@ use super::{
     transfer::{FetchError, Sink},
     verify,
 };
-use crate::{release::Checksum, room};
+use crate::{ownership::no_link, release::Checksum, room};
 
 /// Between two looks at the disk while a file of unknown length comes.
 const LOOK_EVERY_BYTES: u64 = 8 * 1024 * 1024;
@@ -59,16 +59,7 @@ impl Partial {
         turn: std::sync::Arc<OwnedSemaphorePermit>,
     ) -> Result<Option<Self>, StoreError> {
         let path = store.partial(checksum);
-        let flags = i32::try_from((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits());
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(flags.unwrap_or_default())
-            .open(&path)
-            .map_err(failed("create", &path))?;
+        let file = open_ours(&path).map_err(failed("create", &path))?;
         if !lock(&file, &path).map_err(failed("lock", &path))? {
             return Ok(None);
         }
@@ -153,8 +144,31 @@ impl Partial {
     }
 }
 
+/// Opens a partial file of ours, and makes it when it is not there. Whatever else lies there, a link, a second name of
+/// another file, or a file that its owner could go on changing, is removed first.
+fn open_ours(path: &Path) -> io::Result<File> {
+    let open = || {
+        no_link(OpenOptions::new().read(true).write(true).create(true).truncate(false)).mode(0o600).open(path)
+    };
+    match open() {
+        Ok(file) if is_ours(&file)? => Ok(file),
+        Err(error) if error.raw_os_error() != Some(libc::ELOOP) => Err(error),
+        _ => {
+            tracing::warn!(path = %path.display(), "what lies in the place of a download is not ours, removing it");
+            fs::remove_file(path)?;
+            open()
+        }
+    }
+}
+
+fn is_ours(file: &File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    let is_own = metadata.uid() == rustix::process::geteuid().as_raw();
+    Ok(metadata.is_file() && is_own && metadata.nlink() <= 1 && metadata.mode() & 0o022 == 0)
+}
+
 /// Takes the lock of a partial file; answers whether it is ours, and still the file of that name.
-fn lock(file: &File, path: &std::path::Path) -> io::Result<bool> {
+fn lock(file: &File, path: &Path) -> io::Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
         outcome => outcome?,
@@ -169,9 +183,8 @@ fn lock(file: &File, path: &std::path::Path) -> io::Result<bool> {
 }
 
 /// Removes a partial file that nobody writes; answers whether there is none any more.
-pub(super) fn remove_unused(path: &std::path::Path) -> io::Result<bool> {
-    let flags = i32::try_from((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits());
-    let is_used = match OpenOptions::new().read(true).custom_flags(flags.unwrap_or_default()).open(path) {
+pub(super) fn remove_unused(path: &Path) -> io::Result<bool> {
+    let is_used = match no_link(OpenOptions::new().read(true)).open(path) {
         Ok(file) => !lock(&file, path)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
         // A link, say: nobody downloads into that.
@@ -183,7 +196,7 @@ pub(super) fn remove_unused(path: &std::path::Path) -> io::Result<bool> {
     Ok(!is_used)
 }
 
-fn remove(path: &std::path::Path) {
+fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound
     {

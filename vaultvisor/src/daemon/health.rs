@@ -6,7 +6,7 @@ use reqwest::redirect;
 use tokio::sync::mpsc;
 
 use super::AbortOnDrop;
-use crate::{config::HealthUrl, decide::Event, error_chain::Chained};
+use crate::{config::HealthUrl, decide::Event, error_chain::Chained, tls};
 
 /// Before the first question: a client that is well at once should not wait for its first good answer.
 const FIRST_AFTER: Duration = Duration::from_secs(1);
@@ -28,17 +28,21 @@ pub(super) struct Probing {
 /// Sets up what asks; fails only if the TLS backend cannot be set up.
 pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
     // The answer must be the vault's own: no proxy, and no redirect to anybody else.
-    let redirects = redirect::Policy::custom(|attempt| {
-        let same = attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-        if same && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
-    });
-    reqwest::Client::builder()
-        .user_agent(concat!("vaultvisor/", env!("CARGO_PKG_VERSION")))
-        .no_proxy()
-        .redirect(redirects)
-        .timeout(TIMEOUT)
-        .pool_max_idle_per_host(0)
-        .build()
+    let redirects = || {
+        redirect::Policy::custom(|attempt| {
+            let previous = attempt.previous();
+            let same = previous.first().is_some_and(|first| first.origin() == attempt.url().origin());
+            if same && previous.len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
+        })
+    };
+    tls::client(|| {
+        reqwest::Client::builder()
+            .user_agent(concat!("vaultvisor/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .redirect(redirects())
+            .timeout(TIMEOUT)
+            .pool_max_idle_per_host(0)
+    })
 }
 
 /// Begins to ask about one process.

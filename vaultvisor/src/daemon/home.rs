@@ -1,15 +1,19 @@
 //! The home folder: whose it is, and that one vaultvisor uses it at a time.
 
+mod contents;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
+
+use crate::ownership::{self, NotOurs, Owner, no_link};
 
 /// A vaultvisor that is just ending is waited for this long.
 const LOCK_WAIT: Duration = Duration::from_secs(2);
@@ -29,12 +33,12 @@ pub enum HomeError {
         source: io::Error,
     },
     /// Others could change what is executed from it.
-    #[error("the home folder {} is not safe: {what}", path.display())]
+    #[error("the home folder {} is not safe", path.display())]
     Unsafe {
         /// The folder.
         path: PathBuf,
-        /// What was found and expected.
-        what: String,
+        /// What was found, in it or above it, and expected.
+        source: NotOurs,
     },
     /// Another vaultvisor uses it.
     #[error("another vaultvisor uses this home: held by home={} uid={uid} keeper=none vault=none (vaultvisor pid {pid})", path.display())]
@@ -83,7 +87,7 @@ fn read_holder(file: &File) -> Option<Holder> {
     serde_json::from_slice(&text).ok()
 }
 
-/// Checks the folder, and creates it when it is not there.
+/// Checks the folder and what is ours in it, and creates it when it is not there.
 pub fn create(path: &Path) -> Result<(), HomeError> {
     create_folder(path)?;
     check_folder(path)
@@ -97,14 +101,8 @@ impl Home {
             let path = lock_path(path);
             move |source| HomeError::Io { doing, path, source }
         };
-        let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        let lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
+        let lock = no_link(OpenOptions::new().read(true).write(true).create(true).truncate(false))
             .mode(0o600)
-            .custom_flags(nofollow)
             .open(lock_path(path))
             .map_err(failed("open"))?;
         let deadline = tokio::time::Instant::now() + LOCK_WAIT;
@@ -154,29 +152,15 @@ pub fn vault_folder(home: &Path, vault: &str) -> PathBuf {
     home.join("vaults").join(vault)
 }
 
-/// Whether a home that is there is ours alone.
+/// Whether a home that is there, and what vaultvisor keeps in it, is ours alone to change.
 pub(crate) fn check_folder(path: &Path) -> Result<(), HomeError> {
-    let looked = fs::symlink_metadata(path);
-    let metadata =
-        looked.map_err(|source| HomeError::Io { doing: "look at", path: path.to_owned(), source })?;
-    let refuse = |what: String| Err(HomeError::Unsafe { path: path.to_owned(), what });
-    let own = rustix::process::geteuid().as_raw();
-    if !metadata.is_dir() {
-        return refuse("expected a real folder, found a file or a link".into());
-    }
-    if metadata.uid() != own {
-        return refuse(format!(
-            "expected owner {own} (the user that runs vaultvisor), found {}",
-            metadata.uid()
-        ));
-    }
-    if metadata.mode() & 0o022 != 0 {
-        return refuse(format!(
-            "expected it to be writable by its owner only, found mode {:o}; chmod go-w would do",
-            metadata.mode() & 0o7777
-        ));
-    }
-    Ok(())
+    ownership::check_folder(path, Owner::Own)
+        .and_then(|()| ownership::check_above(path))
+        .and_then(|()| contents::check(path))
+        .map_err(|source| match source {
+            NotOurs::Look { path, source } => HomeError::Io { doing: "look at", path, source },
+            source => HomeError::Unsafe { path: path.to_owned(), source },
+        })
 }
 
 #[cfg(test)]
@@ -199,10 +183,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_home_that_others_can_write_is_refused() {
+    async fn a_home_that_others_can_write_in_it_or_above_it_is_refused() {
         let folder = tempfile::tempdir().expect("folder");
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o770)).expect("chmod");
-        let refused = Home::open(folder.path()).await;
-        assert!(matches!(refused, Err(HomeError::Unsafe { .. })), "{refused:?}");
+        let path = folder.path().join("home");
+        drop(Home::open(&path).await.expect("ours"));
+        let set_mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+        for (part, mode) in
+            [(path.clone(), 0o770), (path.join("networks"), 0o720), (folder.path().into(), 0o702)]
+        {
+            set_mode(&part, mode).expect("chmod");
+            let refused = Home::open(&path).await;
+            assert!(matches!(refused, Err(HomeError::Unsafe { .. })), "{}: {refused:?}", part.display());
+            set_mode(&part, 0o700).expect("chmod");
+        }
+        Home::open(&path).await.expect("ours again");
     }
 }

@@ -1,13 +1,12 @@
 //! Files that are either the old one or the new one, whatever happens in between.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use crate::{defects, room};
+use crate::{defects, ownership::create_anew, room};
 
 /// Why a durable file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +20,7 @@ pub struct WriteError {
 
 /// Replaces a file so that after a crash or a power loss its old or its new content is there, whole.
 ///
-/// The temporary file has a fixed name in the same folder, so that one left by a crash is taken over by the
+/// The temporary file has a fixed name in the same folder, so that one left by a crash is replaced by the
 /// next write and never piles up; two writers of one file are excluded by the lock on the home folder.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), WriteError> {
     write_and_rename(path, content).map_err(|source| WriteError { path: path.to_owned(), source })
@@ -35,14 +34,7 @@ fn write_and_rename(path: &Path, content: &[u8]) -> io::Result<()> {
     temporary_name.push(name);
     temporary_name.push(".new");
     let temporary = folder.join(temporary_name);
-    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(&temporary)?;
+    let mut file = create_anew(&temporary)?;
     file.write_all(content)?;
     sync(&file)?;
     std::fs::rename(&temporary, path)?;
@@ -77,12 +69,14 @@ mod tests {
     }
 
     #[test]
-    fn a_link_planted_under_the_temporary_name_is_not_followed() {
+    fn a_link_planted_under_the_temporary_name_is_removed_and_not_followed() {
         let folder = tempfile::tempdir().expect("folder");
         let outside = folder.path().join("outside");
         std::fs::write(&outside, b"precious").expect("outside");
         std::os::unix::fs::symlink(&outside, folder.path().join(".state.json.new")).expect("link");
-        assert!(replace(&folder.path().join("state.json"), b"x").is_err());
+        let path = folder.path().join("state.json");
+        replace(&path, b"x").expect("written");
+        assert!(std::fs::symlink_metadata(&path).expect("there").is_file());
         assert_eq!(std::fs::read(&outside).expect("read"), b"precious");
     }
 

@@ -6,17 +6,16 @@
 //! and the two processes, each through a handle that was opened before it was compared.
 
 use std::{
-    fs::File,
     io,
-    path::Path,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
-use rustix::{fs::FlockOperation, io::Errno, process::Signal};
+use rustix::process::Signal;
 
 use super::{
     ProcessId,
+    claim::ClaimError,
     id::{ProcessHandle, Processes, Stat},
     lock::{self, Cleanliness, Record},
     monotonic_ns,
@@ -104,11 +103,15 @@ fn look(place: &Place, without_run_record: bool) -> Result<Observed, Unclear> {
     if let Ok(Some(other)) = RunRecord::of_another_account(place) {
         return Err(Unclear::NotProvable { lock_is_held: false, reason: other.what });
     }
-    let record = match lock::look_at_record(&place.lock)? {
+    let lock = |source: io::Error| {
+        let error = ClaimError::File { path: place.lock.clone(), source };
+        Unclear::NotProvable { lock_is_held: false, reason: Chained(&error).to_string() }
+    };
+    let record = match lock::look_at_record(&place.lock).map_err(lock)? {
         Some(record) => record,
         None => match RunRecord::read_open(&place.folder)? {
             Some(run) => run.lock,
-            None if is_held(&place.lock)? => {
+            None if lock::is_held(&place.lock).map_err(lock)? => {
                 return Err(Unclear::Unsettled("held by someone who left no record".to_owned()));
             }
             None => return Ok(Observed::Nothing),
@@ -127,20 +130,6 @@ fn look(place: &Place, without_run_record: bool) -> Result<Observed, Unclear> {
     match keeper {
         Some(keeper) => under_keeper(place, record, keeper, without_run_record),
         None => without_keeper(place, record),
-    }
-}
-
-/// Whether someone holds a lock; no file is made.
-fn is_held(path: &Path) -> io::Result<bool> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(false),
-        Err(Errno::WOULDBLOCK) => Ok(true),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -146,14 +146,15 @@ fn judge(place: &Place, record: Option<Record>, now: Instant) -> Result<Option<S
     let io = |source| file(place, source);
     let record = match record {
         Some(record) => Some(record),
-        // A file that had to be created or that holds no record: the last run of this home may still know.
-        None => RunRecord::read_open(&place.folder)?.map(|run| run.lock),
+        // A file that had to be created or that holds no record, perhaps because somebody removed the one of a vault
+        // that runs. Of another user nothing but a keeper's arguments can be seen.
+        None => match find_keeper(&place.marker).map_err(io)? {
+            Some(holder) => return Err(ClaimError::Busy { holder }),
+            // The last run of this home may still know.
+            None => RunRecord::read_open(&place.folder)?.map(|run| run.lock),
+        },
     };
     let Some(record) = record else {
-        // Of another user nothing but the arguments can be seen.
-        if let Some(holder) = find_keeper(&place.marker).map_err(io)? {
-            return Err(ClaimError::Busy { holder });
-        }
         let found = search(&place.marker, &Scope::unrecorded()).map_err(io)?;
         return match found.marked.first() {
             Some(marked) => Err(ClaimError::Busy { holder: format!("{}, of no record", marked.named()) }),
@@ -169,7 +170,7 @@ fn judge(place: &Place, record: Option<Record>, now: Instant) -> Result<Option<S
         return Err(ClaimError::Busy { holder: record.holder() });
     }
     let (holder, is_ours) = (record.holder(), record.is_ours(place));
-    let mut ending = Ending::new(place, record, now).map_err(io)?;
+    let mut ending = Ending::new(place, record, now).map_err(io)?.under_lock();
     match ending.left().map_err(io)? {
         None => Ok(None),
         Some(Left::Recognised(left)) if is_ours => Ok(Some((ending, left.what))),
@@ -308,6 +309,31 @@ mod tests {
     }
 
     #[test]
+    fn t30_a_lock_file_that_is_replaced_meanwhile_does_not_tell_whether_a_survivor_has_ended() {
+        let folder = tempfile::tempdir().expect("folder");
+        let place = Place { grace_ms: 200, ..place(folder.path()) };
+        let survivor = Survivor::start(&place.marker);
+        let keeper = ProcessId { pid: u32::MAX, start_ticks: survivor.id().start_ticks };
+        let dirty = record(&place.home, Cleanliness::Dirty);
+        write(&place, &Record { vault: Some(survivor.id()), keeper, ..dirty });
+        let _undisturbed = NO_PRIVATE.read();
+        let mut claim = Claim::new(&place, Instant::now());
+        assert!(matches!(claim.proceed(Instant::now()), Ok(Step::Wait { ending: Some(_), .. })));
+
+        std::fs::remove_file(&place.lock).expect("remove");
+        write(&place, &Record { run_id: "another".into(), ..record(&place.home, Cleanliness::Clean) });
+        loop {
+            match claim.proceed(Instant::now()).expect("it ends") {
+                Step::Proved(lock) => break assert!(!lock.is_at_its_path()),
+                Step::Wait { until, .. } => {
+                    std::thread::sleep(until.saturating_duration_since(Instant::now()));
+                }
+            }
+        }
+        assert!(survivor.id().has_ended().expect("seen"), "it lives, and the next one was let in");
+    }
+
+    #[test]
     fn what_is_not_ours_is_not_touched_and_holds_the_account() {
         let folder = tempfile::tempdir().expect("folder");
         let place = place(folder.path());
@@ -408,6 +434,9 @@ mod tests {
         claim(&place).expect("neither holds the account");
 
         std::fs::remove_file(&place.lock).expect("remove");
+        // Not even an earlier run of this home, of which nothing is left, says that there is none.
+        let earlier = RunRecord::for_tests(record(&place.home, Cleanliness::Dirty));
+        earlier.write(&place.folder).expect("run.json");
         let holder = start("sleep 1000 & wait", &place.marker);
         while !has_child(&holder) {
             assert!(Instant::now() < deadline, "no child");

@@ -154,7 +154,10 @@ fn claim(
             }
             Err(ClaimError::Busy { holder }) => Report::Busy { holder },
             Err(ClaimError::NotGone(left)) => Report::NotGone(left),
-            Err(error) => Report::Failed { reason: Chained(&error).to_string() },
+            // A lock or a record that cannot be used proves nothing, and says nothing about the release.
+            Err(error @ (ClaimError::File { .. } | ClaimError::Record(_))) => {
+                Report::NotGone(Processes::unseen(Chained(&error).to_string()))
+            }
         };
         talk.say(&refused)?;
         return Ok(None);

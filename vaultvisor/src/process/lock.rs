@@ -10,20 +10,17 @@ mod folder;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fs::{FlockOperation, OFlags},
-    io::Errno,
-};
+use rustix::{fs::FlockOperation, io::Errno};
 use serde::{Deserialize, Serialize};
 
 pub use folder::{FolderError, check_folder};
 
 use super::{ProcessId, boot_id, protocol::Place};
-use crate::defects;
+use crate::{defects, ownership::no_link};
 
 /// A record is a few hundred bytes; paths are at most 4 kB.
 const MAX_RECORD_BYTES: u64 = 16 * 1024;
@@ -114,28 +111,37 @@ pub enum Try {
 pub struct AccountLock {
     /// The locked file.
     pub file: File,
+    path: PathBuf,
 }
 
 impl AccountLock {
     /// Tries once, without waiting.
     pub fn try_take(path: &Path) -> io::Result<Try> {
         let file = open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("expected a file, found something else; remove it"));
+        }
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) if !defects::LOCK_EXCLUDES => {}
             Err(Errno::WOULDBLOCK) => return Ok(Try::Busy(read_record(&file)?)),
             Err(error) => return Err(error.into()),
         }
-        // The path may have been removed and made again between opening and locking: then this lock is on a
-        // file that nobody else will ever open.
-        let same = fs::symlink_metadata(path).is_ok_and(|named| {
-            file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (named.dev(), named.ino()))
-        });
-        if !same {
+        let lock = Self { file, path: path.to_owned() };
+        // Removed, or made again, between opening and locking: then this lock is on a file that nobody else will ever
+        // open.
+        if !lock.is_at_its_path() {
             return Ok(Try::Busy(None));
         }
-        let record = read_record(&file)?;
-        Ok(Try::Taken(Self { file }, record))
+        let record = read_record(&lock.file)?;
+        Ok(Try::Taken(lock, record))
+    }
+
+    /// Whether the locked file is the one that everybody else opens.
+    pub fn is_at_its_path(&self) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let (named, own) = (fs::symlink_metadata(&self.path), self.file.metadata());
+        named.is_ok_and(|named| own.is_ok_and(|own| identity(own) == identity(named)))
     }
 
     /// Writes the record in place: no file is created, renamed or synced, because this happens while no
@@ -150,32 +156,63 @@ impl AccountLock {
 
 /// The record in the lock file at a path, without taking the lock; `None` when there is no file or no record.
 pub fn look_at_record(path: &Path) -> io::Result<Option<Record>> {
-    match OpenOptions::new().read(true).custom_flags(nofollow()).open(path) {
-        Ok(file) => read_record(&file),
+    look_at(path)?.map_or(Ok(None), |file| read_record(&file))
+}
+
+/// Whether someone holds the lock at a path; no file is made.
+pub fn is_held(path: &Path) -> io::Result<bool> {
+    let Some(file) = look_at(path)? else { return Ok(false) };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn look_at(path: &Path) -> io::Result<Option<File>> {
+    match no_link(OpenOptions::new().read(true)).open(path) {
+        Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(explained(error)),
+    }
+}
+
+/// The system's words for a link say nothing to people.
+fn explained(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::ELOOP) => {
+            io::Error::other("it is a link, expected a file: see who made it, then remove it")
+        }
+        _ => error,
     }
 }
 
 /// Opens a lock file, and creates it when it is not there. Never through a link.
 fn open(path: &Path) -> io::Result<File> {
-    let existing = OpenOptions::new().read(true).write(true).custom_flags(nofollow()).open(path);
+    let existing = no_link(OpenOptions::new().read(true).write(true)).open(path);
     match existing {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create_new(true).mode(0o660).custom_flags(nofollow());
-            match options.open(path) {
+            match OpenOptions::new().read(true).write(true).create_new(true).mode(0o660).open(path) {
                 // Someone else was faster: theirs is the one.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(path),
-                created => created,
+                Ok(file) => {
+                    share(&file, path)?;
+                    Ok(file)
+                }
+                Err(error) => Err(error),
             }
         }
-        existing => existing,
+        existing => existing.map_err(explained),
     }
 }
 
-fn nofollow() -> i32 {
-    i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK).bits()).unwrap_or_default()
+/// In a folder that a group shares each of its users must be able to take the lock, whatever umask its maker had.
+fn share(file: &File, path: &Path) -> io::Result<()> {
+    let folder = path.parent().map(fs::metadata).transpose()?;
+    if folder.is_some_and(|folder| folder.mode() & 0o020 != 0) {
+        file.set_permissions(fs::Permissions::from_mode(0o660))?;
+    }
+    Ok(())
 }
 
 /// The record in a lock file; `None` when it is empty or not a record.
@@ -218,6 +255,32 @@ pub(super) mod tests {
         assert!(seen.holder().starts_with("home=/h uid="));
         drop(first);
         assert!(matches!(AccountLock::try_take(&path).expect("third"), Try::Taken(_, Some(_))));
+    }
+
+    #[test]
+    fn t30_a_lock_whose_file_was_removed_and_made_again_knows_it() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("a.lock");
+        let Try::Taken(lock, None) = AccountLock::try_take(&path).expect("taken") else { panic!("busy") };
+        assert!(lock.is_at_its_path());
+        fs::remove_file(&path).expect("remove");
+        assert!(!lock.is_at_its_path());
+        fs::write(&path, b"").expect("another");
+        assert!(!lock.is_at_its_path());
+    }
+
+    #[test]
+    fn in_a_folder_that_a_group_shares_all_of_it_can_take_a_lock_and_elsewhere_nobody_else() {
+        let folder = tempfile::tempdir().expect("folder");
+        let set_mode = |mode| fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode));
+        for (folder_mode, others_too) in [(0o2770, true), (0o755, false)] {
+            set_mode(folder_mode).expect("chmod");
+            let path = folder.path().join(format!("{folder_mode:o}.lock"));
+            AccountLock::try_take(&path).expect("taken");
+            let mode = fs::metadata(&path).expect("made").mode() & 0o777;
+            // Elsewhere as the umask has it.
+            assert!(if others_too { mode == 0o660 } else { mode & 0o007 == 0 }, "{mode:o}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     journal::atomic_file::{self, WriteError},
+    ownership::no_link,
     release::Checksum,
 };
 
@@ -209,8 +210,7 @@ impl ExitFile {
             ExitRecord { schema: SCHEMA, boot_id, run_id, died: None, not_ended: None, ended: false };
         let path = exit_path(folder);
         atomic_file::replace(&path, &padded(&record)).map_err(|error| error.source)?;
-        let nofollow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
-        let file = OpenOptions::new().write(true).custom_flags(nofollow).open(path)?;
+        let file = no_link(OpenOptions::new().write(true)).open(path)?;
         Ok(Self { file, record })
     }
 

@@ -38,6 +38,8 @@ pub struct Ending {
     /// Set once the main process has ended.
     kill_rest_at: Option<Instant>,
     asked: BTreeSet<u32>,
+    /// Whether whoever ends it holds the account's lock.
+    under_lock: bool,
 }
 
 /// What is left of a run, for people.
@@ -83,7 +85,14 @@ impl Ending {
             kill_main_at: now + place.grace(),
             kill_rest_at: None,
             asked: BTreeSet::new(),
+            under_lock: false,
         })
+    }
+
+    /// The same, by the holder of the account's lock: then nobody else can prove meanwhile that nothing is left, and
+    /// what a file at the lock's path says by now, which may be another file, is no proof.
+    pub fn under_lock(self) -> Self {
+        Self { under_lock: true, ..self }
     }
 
     /// Whether the main process has ended.
@@ -161,6 +170,9 @@ impl Ending {
     /// Whether the lock's record is of another run by now, or clean: then someone else has proved that
     /// nothing is left, and what carries the marker now is not this run's.
     fn is_over(&self) -> io::Result<bool> {
+        if self.under_lock {
+            return Ok(false);
+        }
         let record = lock::look_at_record(&self.place.lock)?;
         Ok(record
             .is_some_and(|record| record.run_id != self.record.run_id || !record.is_open().unwrap_or(true)))

@@ -110,6 +110,55 @@ async fn a_binary_that_is_replaced_after_it_was_proved_is_not_executed() {
     }
 }
 
+/// Both are too late for whoever only hashes: nobody can tell that they will not change it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn t21_a_binary_that_others_could_change_after_its_hash_was_taken_is_not_executed() {
+    for part in ["store", "store/vault"] {
+        for mode in [0o575, 0o557] {
+            let site = Site::new("echo ran");
+            fs::set_permissions(site.path(part), fs::Permissions::from_mode(mode)).expect("chmod");
+            let refused = site.prepared().await.expect_err("anybody could").to_string();
+            assert!(
+                refused.contains(&format!("{part} can be written by others: found mode {mode:o}")),
+                "{refused}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t21_another_users_binary_is_not_executed_although_its_bytes_are_right() {
+    if !rustix::process::geteuid().is_root() {
+        println!("not root: no other user can be tried");
+        return;
+    }
+    for part in ["store", "store/vault"] {
+        let site = Site::new("echo ran");
+        std::os::unix::fs::chown(site.path(part), Some(65_534), None).expect("chown");
+        let refused = site.prepared().await.expect_err("its owner could change it").to_string();
+        assert!(refused.contains("belongs to user 65534, expected 0"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t30_under_a_lock_whose_file_was_removed_or_replaced_meanwhile_nothing_is_executed() {
+    for replaced in [false, true] {
+        let site = Site::new("echo ran");
+        let locked = site.prepared().await.expect("prepared").lock().await.expect("locked");
+        fs::remove_file(&site.spec.place.lock).expect("remove");
+        if replaced {
+            fs::write(&site.spec.place.lock, b"").expect("another");
+        }
+        let refused = locked.start().await.expect_err("another could have the other lock");
+        let StartError::Failed(why) = refused else { panic!("{refused:?}") };
+        assert!(why.contains("removed or replaced"), "{why}");
+        assert_eq!(site.log(), "");
+        // Nothing of it stands in the way of the next one.
+        site.started().await.ended().await.expect("seen");
+        assert_eq!(site.printed("ran"), "ran\n");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_executed_is_reported_and_the_lock_is_free_again() {
     let mut site = Site::new("");

@@ -9,7 +9,7 @@ use reqwest::{
 };
 
 use super::super::url::is_loopback;
-use crate::error_chain::Chained;
+use crate::{error_chain::Chained, tls};
 
 /// A server answers a connection within this or is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,17 +59,16 @@ fn proxies(builder: ClientBuilder) -> ClientBuilder {
 }
 
 pub(super) fn client() -> Result<reqwest::Client, reqwest::Error> {
-    // The RPC client brings *ring*; a second TLS backend beside it would be one more to keep safe. Fails when
-    // that client was faster, which installed the same.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     // The bytes are hashed as they come: nothing may be compressed on the way, and nothing is decompressed.
     let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
-    let builder = reqwest::Client::builder()
-        .user_agent(concat!("vaultvisor/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .redirect(Policy::custom(redirected))
-        // Downloads are rare: a connection kept for the next one would only cost memory.
-        .pool_max_idle_per_host(0);
-    proxies(builder).build()
+    tls::client(|| {
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("vaultvisor/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers.clone())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(Policy::custom(redirected))
+            // Downloads are rare: a connection kept for the next one would only cost memory.
+            .pool_max_idle_per_host(0);
+        proxies(builder)
+    })
 }

@@ -5,13 +5,13 @@ use std::{io, path::PathBuf, time::Duration};
 use url::Url;
 
 use super::super::StoreError;
-use crate::{release::Checksum, room::NoRoom};
+use crate::{release::Checksum, room::NoRoom, tls::distrust};
 
 /// Why one URL did not yield the file.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// The transfer failed.
-    #[error("cannot download {url}")]
+    #[error("cannot download {url}{}", distrust(source))]
     Transfer {
         /// From where.
         url: Box<Url>,

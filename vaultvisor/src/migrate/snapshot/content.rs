@@ -13,6 +13,8 @@ use rustix::{
     io::Errno,
 };
 
+use crate::ownership::create_anew;
+
 /// How much is copied before somebody may say that it is enough: far below a second on any disk.
 const PIECE_BYTES: usize = 8 * 1024 * 1024;
 
@@ -88,7 +90,7 @@ fn copy_piece(from: BorrowedFd<'_>, to: BorrowedFd<'_>, at: u64, length: usize) 
 pub(super) fn can_share(data: &Path, snapshot: &Path) -> bool {
     let Some(sample) = a_file_in(data, SAMPLE_DEPTH) else { return false };
     let probe = snapshot.join("probe");
-    let Ok(copy) = File::create(&probe) else { return false };
+    let Ok(copy) = create_anew(&probe) else { return false };
     let shared = ioctl_ficlone(copy.as_fd(), sample.as_fd()).is_ok();
     let _ = std::fs::remove_file(&probe);
     shared

@@ -12,6 +12,8 @@ use std::{
 
 use rustix::fs::Stat;
 
+use crate::ownership::create_anew;
+
 /// A change within this of an earlier one need not show in the times of a file: the clock of a filesystem has steps of
 /// milliseconds on Linux's own, and of up to two seconds on foreign ones.
 const TIMES_ARE_SURE_AFTER_SECS: i128 = 2;
@@ -68,7 +70,7 @@ impl Manifest {
     /// One line for each file; its path is the last field, with `\` and line ends escaped.
     pub(super) fn write(&self, path: &Path, sync: bool) -> io::Result<()> {
         let new = path.with_extension("new");
-        let mut file = BufWriter::new(File::create(&new)?);
+        let mut file = BufWriter::new(create_anew(&new)?);
         for (path, identity) in &self.0 {
             let Identity { inode, mode, size, modified, changed } = identity;
             write!(file, "{inode} {mode} {size} {} {} {} {} ", modified.0, modified.1, changed.0, changed.1)?;

@@ -27,6 +27,7 @@ use super::super::{
 };
 use crate::{
     artifact::{BINARY_NAME, verify},
+    ownership::check_opened,
     release::Checksum,
 };
 
@@ -56,16 +57,21 @@ impl Program {
         let binary = rustix::fs::openat(&opened, BINARY_NAME, flags, Mode::empty())
             .map_err(|error| at(&path, error.into()))?;
         let unreadable = |error: io::Error| format!("cannot read {}: {error}", path.display());
+        let (opened, mut binary) = (File::from(opened), File::from(binary));
+        for (path, file) in [(folder, &opened), (&path, &binary)] {
+            let metadata = file.metadata().map_err(unreadable)?;
+            check_opened(path, &metadata).map_err(|error| error.to_string())?;
+        }
         // The identity is taken before the hash: a change in between shows as another identity when it is executed.
         let identity = Identity::of(&rustix::fs::fstat(&binary).map_err(|error| unreadable(error.into()))?);
-        let found = verify::hash_to_end(&mut File::from(binary)).map_err(unreadable)?;
+        let found = verify::hash_to_end(&mut binary).map_err(unreadable)?;
         if !verify::proves(found, checksum) {
             return Err(format!(
                 "{} has changed: expected checksum {checksum}, found {found}",
                 path.display()
             ));
         }
-        Ok(Self { path, folder: opened, identity })
+        Ok(Self { path, folder: opened.into(), identity })
     }
 
     fn is_still_the_same(&self) -> Result<(), String> {
@@ -214,6 +220,13 @@ impl Prepared {
                 lock.write(record).map_err(system("write the lock's record"))?;
                 Ok(vault)
             });
+        // Whoever found our lock's file gone and made another one looks for a keeper of the account that has a child. From
+        // the fork on that is us: so either the file is still the one, and who removes it later finds us, or it is not,
+        // and nothing is executed.
+        let named = named.and_then(|vault| match lock.is_at_its_path() {
+            true => Ok(vault),
+            false => Err("the file of the account's lock was removed or replaced meanwhile".to_owned()),
+        });
         // The child waits until the record names it; without a byte it ends.
         let opened = named.and_then(|vault| {
             rustix::io::write(&gate_opener, &[1]).map_err(|error| system("start the vault")(error.into()))?;

@@ -2,9 +2,11 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
+
+use crate::ownership::{self, NotOurs, Owner};
 
 /// Why the lock folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +28,20 @@ pub enum FolderError {
         source: io::Error,
     },
     /// Others could put files or links there.
-    #[error("the lock folder {} is not safe: {what}", path.display())]
+    #[error("the lock folder {} is not safe", path.display())]
     Unsafe {
         /// The folder.
         path: PathBuf,
-        /// What was found and expected.
-        what: String,
+        /// What was found, there or above it, and expected.
+        source: NotOurs,
+    },
+    /// Locks there would not be seen by every process of this machine, or not be honoured.
+    #[error("the lock folder {} is on {found}, expected a local filesystem: name one by lock_dir", path.display())]
+    Remote {
+        /// The folder.
+        path: PathBuf,
+        /// The filesystem.
+        found: &'static str,
     },
 }
 
@@ -39,34 +49,24 @@ pub enum FolderError {
 ///
 /// Two vaultvisors that use different folders would not see each other, so there is never a second choice.
 pub fn check_folder(path: &Path) -> Result<(), FolderError> {
-    let (path_buf, look) = (path.to_owned(), |source| FolderError::Look { path: path.to_owned(), source });
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(FolderError::Create { path: path_buf, source: error });
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(FolderError::Create { path: path.to_owned(), source });
         }
         _ => {}
     }
-    let metadata = fs::symlink_metadata(path).map_err(look)?;
-    let own = rustix::process::geteuid().as_raw();
-    let refuse = |what: String| Err(FolderError::Unsafe { path: path.to_owned(), what });
-    if !metadata.is_dir() {
-        return refuse("expected a real folder, found a file or a link".into());
-    }
-    if metadata.uid() != 0 && metadata.uid() != own {
-        return refuse(format!("expected owner 0 or {own}, found {}", metadata.uid()));
-    }
-    if metadata.mode() & 0o002 != 0 {
-        return refuse(format!(
-            "expected it not to be writable by others, found mode {:o}",
-            metadata.mode() & 0o7777
-        ));
-    }
-    // Locks there would not be seen by every process of this machine, or not be honoured.
+    let look = |path: PathBuf| move |source| FolderError::Look { path, source };
+    ownership::check_shared_folder(path, Owner::OwnOrRoot)
+        .and_then(|()| ownership::check_above(path))
+        .map_err(|source| match source {
+            NotOurs::Look { path, source } => look(path)(source),
+            source => FolderError::Unsafe { path: path.to_owned(), source },
+        })?;
     const REMOTE: [(u64, &str); 3] = [(0x6969, "NFS"), (0x6573_5546, "FUSE"), (0xff53_4d42, "CIFS")];
-    let filesystem = rustix::fs::statfs(path).map_err(|error| look(error.into()))?.f_type;
+    let filesystem = rustix::fs::statfs(path).map_err(|error| look(path.to_owned())(error.into()))?.f_type;
     let remote =
         REMOTE.iter().find(|(magic, _)| u64::try_from(filesystem).is_ok_and(|found| found == *magic));
-    remote.map_or(Ok(()), |(_, name)| refuse(format!("expected a local filesystem, found {name}")))
+    remote.map_or(Ok(()), |(_, found)| Err(FolderError::Remote { path: path.to_owned(), found }))
 }
 
 #[cfg(test)]
@@ -81,7 +81,9 @@ mod tests {
         check_folder(&path).expect("created");
         check_folder(&path).expect("ours");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("chmod");
-        assert!(matches!(check_folder(&path), Err(FolderError::Unsafe { .. })));
+        let refused = check_folder(&path).expect_err("everybody's");
+        let said = crate::error_chain::Chained(&refused).to_string();
+        assert!(said.contains("found mode 777, expected 775; chmod o-w"), "{said}");
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(folder.path(), &link).expect("link");
         assert!(matches!(check_folder(&link), Err(FolderError::Unsafe { .. })));

@@ -1,0 +1,93 @@
+//! System calls that fail, of real processes on real files: a disk that answers with an error.
+//!
+//! `strace` gets between a process and the kernel, which it tells to let calls fail that have to do with certain files.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    child::{Child, Signal},
+    command, wait,
+};
+
+/// What fails, and how.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// The system calls, separated by commas.
+    pub calls: &'static str,
+    /// The error's name, such as `EIO`.
+    pub error: &'static str,
+    /// On which files.
+    pub paths: Vec<PathBuf>,
+}
+
+impl Fault {
+    fn options(&self, trace: &Path) -> Command {
+        let Self { calls, error, paths } = self;
+        let mut tracer = command::without_configuration(Command::new("strace"));
+        tracer.args(["-f", "-qq", "-e", "signal=none", "-e"]).arg(format!("trace={calls}"));
+        tracer.arg("-e").arg(format!("inject={calls}:error={error}")).arg("-o").arg(trace);
+        for path in paths {
+            tracer.arg("-P").arg(path);
+        }
+        tracer
+    }
+
+    /// A command of which these calls fail, and of all that it starts.
+    pub fn in_command(&self, command: &Command, trace: &Path) -> Command {
+        let mut tracer = self.options(trace);
+        tracer.arg("--").arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => tracer.env(name, value),
+                None => tracer.env_remove(name),
+            };
+        }
+        tracer
+    }
+}
+
+/// Calls that fail as long as this lives.
+#[derive(Debug)]
+pub struct Tampering {
+    tracer: Child,
+    trace: PathBuf,
+}
+
+impl Tampering {
+    /// Has calls fail of a process that runs, from now on, and of all that it starts. What the tracer says goes into the
+    /// folder.
+    pub async fn begin(pid: u32, fault: &Fault, folder: &Path) -> Self {
+        let trace = folder.join("tampering.trace");
+        // Appended to by none: a trace of its own for each.
+        let _ = fs::remove_file(&trace);
+        let mut command = fault.options(&trace);
+        command.arg("-p").arg(pid.to_string());
+        let tracer = Child::spawn("strace", command, folder);
+        wait::until("the tracer to hold every thread", async || {
+            let traced = format!("TracerPid:\t{}\n", tracer.pid());
+            let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+            let statuses = tasks.flatten().map(|task| fs::read_to_string(task.path().join("status")));
+            match statuses.flatten().all(|status| status.contains(&traced)) {
+                true => Ok(()),
+                false => Err(tracer.stderr()),
+            }
+        })
+        .await;
+        Self { tracer, trace }
+    }
+
+    /// How many calls have failed so far.
+    pub fn failed(&self) -> usize {
+        fs::read_to_string(&self.trace).unwrap_or_default().matches("(INJECTED)").count()
+    }
+
+    /// Has them go well again; whoever was traced runs on.
+    pub async fn end(mut self) {
+        self.tracer.signal(Signal::INT);
+        self.tracer.end().await;
+    }
+}
