@@ -74,6 +74,7 @@ printf 'test: takes about 45 minutes the first time on 2 cores (it compiles a wh
 run "set up" ./scripts/setup.sh
 run "format" cargo fmt --all --check
 run "scripts" shellcheck scripts/*.sh .ci/run
+run "threats" ./scripts/check-threats.sh
 run "dependencies" check_dependencies
 run "build" build
 run "clippy" clippy
