@@ -23,6 +23,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::{
     artifact::progress::{Bar, Lines, Reporter},
     daemon::home::HomeError,
+    error_chain::Chained,
 };
 
 /// Keeps vault clients on the release that their chain's governance chose.
@@ -166,7 +167,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        Chained(self.error.as_ref()).fmt(f)
     }
 }
 

@@ -18,12 +18,14 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use crate::{decide::State, status::Status};
+use crate::{decide::State, error_chain::Shown, status::Status};
 
 /// The name of the socket in its home.
 pub const SOCKET: &str = "control.sock";
 /// No request is longer: a path and a reason.
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
+/// What a refusal quotes of a request.
+const MAX_QUOTED_CHARS: usize = 500;
 /// No reply is longer: a thousand vaults with all their rejections.
 const MAX_REPLY_BYTES: u64 = 64 * 1024 * 1024;
 /// A daemon answers at once, or a disk or a processor is very busy.
@@ -79,7 +81,9 @@ impl Request {
                 "found a longer line, expected a request of at most {MAX_REQUEST_BYTES} bytes"
             ));
         }
-        serde_json::from_slice(line).map_err(|error| format!("expected one line of JSON, a request: {error}"))
+        serde_json::from_slice(line).map_err(|error| {
+            format!("expected one line of JSON, a request: {}", Shown(error, MAX_QUOTED_CHARS))
+        })
     }
 }
 

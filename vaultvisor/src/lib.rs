@@ -49,7 +49,7 @@
 //! | [`ownership`] | whose a file or folder is, and who else could change it |
 //! | [`room`] | whether a disk has room, and what helps where it has not |
 //! | `tls` | whom HTTP clients trust, and why they do not |
-//! | [`error_chain`] | an error and its causes as one line |
+//! | [`error_chain`] | errors, and what they quote, as text that is fit for people |
 
 pub mod artifact;
 pub mod chain;

@@ -13,10 +13,15 @@ use std::{
 
 use rustix::fs::{Access, StatVfsMountFlags};
 
+use crate::error_chain::Shown;
+
 /// What the kernel reads of a program's headers; more is refused by it (`fs/binfmt_elf.c`).
 const MAX_HEADERS_BYTES: u64 = 64 * 1024;
 /// A path is no longer.
 const MAX_LOADER_BYTES: u64 = 4096;
+
+/// No system's loader has a path of more than a few dozen characters.
+const MAX_SHOWN_LOADER_CHARS: usize = 500;
 
 const MAGIC: &[u8] = b"\x7fELF";
 const HEADER_BYTES: usize = 64;
@@ -50,7 +55,7 @@ pub enum ExecutableError {
     #[error("it is a damaged program: {0}")]
     Damaged(&'static str),
     /// What loads it is not here.
-    #[error("its loader {} cannot be executed; install it, or state a release for this system", path.display())]
+    #[error("its loader {} cannot be executed; install it, or state a release for this system", Shown(path.display(), MAX_SHOWN_LOADER_CHARS))]
     NoLoader {
         /// Which.
         path: PathBuf,

@@ -8,6 +8,13 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::error_chain::Shown;
+
+/// A place is some names deep; who writes longer ones finds it by its beginning.
+const MAX_PATH_CHARS: usize = 300;
+/// What was found and what was expected, the names of the keys or networks among it.
+const MAX_PROBLEM_CHARS: usize = 1000;
+
 /// A JSON value whose objects keep every entry, duplicates too, in the order of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Json {
@@ -162,9 +169,10 @@ impl<'a> Node<'a> {
 }
 
 impl Reader {
-    /// Notes a problem at a place.
-    pub fn problem(&mut self, path: &str, what: impl Into<String>) {
-        self.problems.push(Problem { path: path.to_owned(), what: what.into() });
+    /// Notes a problem at a place. Both quote the file, in which anything may stand.
+    pub fn problem(&mut self, path: &str, what: impl fmt::Display) {
+        let path = Shown(path, MAX_PATH_CHARS).to_string();
+        self.problems.push(Problem { path, what: Shown(what, MAX_PROBLEM_CHARS).to_string() });
     }
 
     fn expected(&mut self, node: &Node<'_>, expected: &str) {

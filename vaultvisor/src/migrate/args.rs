@@ -20,6 +20,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    error_chain::Shown,
     journal::atomic_file::{sync, sync_folder},
     process::program::{self, Bounds, Finished, ProgramError},
     release::Version,
@@ -32,6 +33,9 @@ const MAX_ARGS_BYTES: usize = 128 * 1024;
 const MAX_ARGS: usize = 4096;
 /// What is printed may be indented and escaped: a character takes six bytes then.
 const MAX_OUTPUT_BYTES: u64 = 6 * MAX_ARGS_BYTES as u64;
+/// What a refusal quotes of what was printed.
+const MAX_QUOTED_CHARS: usize = 300;
+
 /// What the program is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Input<'a> {
@@ -98,7 +102,7 @@ fn parse(printed: &[u8]) -> Result<Vec<String>, String> {
     }
     let args: Vec<String> = serde_json::from_slice(printed).map_err(|error| match printed {
         [] => "nothing".to_owned(),
-        _ => format!("something else ({error})"),
+        _ => format!("something else ({})", Shown(error, MAX_QUOTED_CHARS)),
     })?;
     let bytes: usize = args.iter().map(|arg| arg.len() + 1).sum();
     if args.len() > MAX_ARGS || bytes > MAX_ARGS_BYTES {
@@ -198,7 +202,8 @@ impl Revisions {
             _ => {}
         }
         let mut file = File::options().write(true).create_new(true).mode(0o400).open(&new)?;
-        let mut text = serde_json::to_vec_pretty(args)?;
+        // On one line: indented, the longest that are taken would be more than is read.
+        let mut text = serde_json::to_vec(args)?;
         text.push(b'\n');
         file.write_all(&text)?;
         sync(&file)?;

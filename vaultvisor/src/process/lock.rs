@@ -20,10 +20,12 @@ use serde::{Deserialize, Serialize};
 pub use folder::{FolderError, check_folder};
 
 use super::{ProcessId, boot_id, protocol::Place};
-use crate::{defects, ownership::no_link};
+use crate::{defects, error_chain::Shown, ownership::no_link};
 
 /// A record is a few hundred bytes; paths are at most 4 kB.
 const MAX_RECORD_BYTES: u64 = 16 * 1024;
+/// A home's path is a few dozen characters.
+const MAX_SHOWN_HOME_CHARS: usize = 1000;
 /// Records are written in whole blocks of blanks, so that no tail of a longer one is ever left.
 const BLOCK_BYTES: usize = 1024;
 
@@ -79,10 +81,11 @@ impl Record {
         })
     }
 
-    /// Who holds the lock, in the words of the operator contract.
+    /// Who holds the lock, in the words of the operator contract. Another user may have written anything there.
     pub fn holder(&self) -> String {
         let vault = self.vault.map_or_else(|| "none".to_owned(), |vault| vault.pid.to_string());
-        format!("home={} uid={} keeper={} vault={vault}", self.home.display(), self.uid, self.keeper.pid)
+        let home = Shown(self.home.display(), MAX_SHOWN_HOME_CHARS);
+        format!("home={home} uid={} keeper={} vault={vault}", self.uid, self.keeper.pid)
     }
 
     /// Whether it was written by a keeper of the same user's and the same home.

@@ -130,3 +130,20 @@ fn a_revision_is_never_overwritten_and_comes_back_as_it_was() {
     fs::write(folder.path().join("args/7.json"), "{}").expect("written");
     assert!(revisions.load(7).is_err());
 }
+
+#[test]
+fn the_longest_arguments_that_are_taken_are_kept_and_come_back() {
+    let folder = tempfile::tempdir().expect("folder");
+    let longest = vec!["\u{1}".repeat(MAX_ARGS_BYTES / 2 - 1), "\u{1}".repeat(MAX_ARGS_BYTES / 2 - 1)];
+    let printed = serde_json::to_vec(&longest).expect("text");
+    assert_eq!(parse(&printed).as_ref(), Ok(&longest));
+    let revisions = Revisions::new(folder.path());
+    let number = revisions.store(&longest).expect("stored");
+    assert_eq!(revisions.load(number).expect("it is its own"), longest);
+}
+
+#[test]
+fn what_a_program_printed_without_end_is_not_repeated_in_the_refusal() {
+    let said = parse(format!("{:?}", "x".repeat(500_000)).as_bytes()).expect_err("a text is no array");
+    assert!(said.len() < 1000 && said.contains("string \"xxx"), "{} bytes", said.len());
+}
