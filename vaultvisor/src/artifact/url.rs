@@ -8,7 +8,7 @@
 
 use std::{fmt, str::FromStr};
 
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 use crate::release::{ArtifactName, Checksum, StatedUri, Version};
 
@@ -23,6 +23,9 @@ pub const BINARY: &str = "binary";
 
 /// What the names of artifacts that are binaries for other platforms begin with, before the platform.
 pub const BINARY_FOR: &str = "binary-";
+
+/// What a refusal repeats of a URL: release URLs are half as long.
+const MAX_QUOTED_CHARS: usize = 200;
 
 const PLACEHOLDERS: [&str; 5] = ["version", "network", "target", "checksum", "artifact"];
 
@@ -66,6 +69,20 @@ pub enum UrlError {
     /// A placeholder in the host part would let the chain choose the server.
     #[error("{url:?} has a placeholder before its path: the host must be fixed")]
     HostPlaceholder {
+        /// What was found.
+        url: String,
+    },
+    /// A placeholder that nothing would ever fill, or a brace that was meant to be something else.
+    #[error("{url:?} has a brace without its other one, expected placeholders such as {{version}}")]
+    Brace {
+        /// What was found.
+        url: String,
+    },
+    /// What is filled in would be more than a part of a name.
+    #[error(
+        "{url:?} has a placeholder within a %-escape or a drive letter: what is filled in could lead to another folder"
+    )]
+    PartOfAnEscape {
         /// What was found.
         url: String,
     },
@@ -148,19 +165,23 @@ fn percent_encode_plus(tag: &str) -> String {
     tag.replace('+', "%2B")
 }
 
+fn quoted(text: &str) -> String {
+    text.chars().take(MAX_QUOTED_CHARS).collect()
+}
+
 /// Parses a URL of an allowed kind: the rule for what we are configured with and for every redirect.
 pub fn check(text: &str) -> Result<Url, UrlError> {
     let url = Url::parse(text)
-        .map_err(|error| UrlError::Syntax { url: text.to_owned(), reason: error.to_string() })?;
+        .map_err(|error| UrlError::Syntax { url: quoted(text), reason: error.to_string() })?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(UrlError::Credentials { host: url.host_str().unwrap_or_default().to_owned() });
+        return Err(UrlError::Credentials { host: quoted(url.host_str().unwrap_or_default()) });
     }
     let allowed = match url.scheme() {
         "https" | "file" => true,
         "http" => is_loopback(&url),
         _ => false,
     };
-    if allowed { Ok(url) } else { Err(UrlError::Scheme { url: text.to_owned() }) }
+    if allowed { Ok(url) } else { Err(UrlError::Scheme { url: quoted(text) }) }
 }
 
 /// The URL that a chain states, if it is of a kind that a chain may name.
@@ -170,7 +191,7 @@ pub fn check(text: &str) -> Result<Url, UrlError> {
 /// may read. Nothing but printable ASCII is taken, so that what is fetched is what was read.
 pub fn stated(uri: &StatedUri) -> Result<Url, UrlError> {
     let text = uri.as_str();
-    let refused = || UrlError::Stated { uri: text.to_owned() };
+    let refused = || UrlError::Stated { uri: quoted(text) };
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(refused());
     }
@@ -196,20 +217,31 @@ impl FromStr for UrlTemplate {
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let mut rest = text;
-        while let Some((_, after)) = rest.split_once('{') {
-            let (placeholder, after) = after.split_once('}').unwrap_or((after, ""));
+        while let Some(at) = rest.find(['{', '}']) {
+            let (before, found) = rest.split_at(at);
+            let Some((placeholder, after)) = found.strip_prefix('{').and_then(|it| it.split_once('}')) else {
+                return Err(UrlError::Brace { url: quoted(text) });
+            };
             if !PLACEHOLDERS.contains(&placeholder) {
                 let placeholder = placeholder.chars().take(40).collect();
-                return Err(UrlError::Placeholder { url: text.to_owned(), placeholder });
+                return Err(UrlError::Placeholder { url: quoted(text), placeholder });
+            }
+            // An escape is % and two digits: of these, one or two would be the placeholder's.
+            if before.chars().rev().take(2).any(|character| character == '%') {
+                return Err(UrlError::PartOfAnEscape { url: quoted(text) });
             }
             rest = after;
         }
         let template = Self(text.to_owned());
         let sample = check(&template.fill_with(|_| "0".into()))?;
-        // Two different fillings must agree in everything before the path.
+        // Different fillings must agree in everything before the path, and in the folders of it.
         let other = check(&template.fill_with(|_| "1".into()))?;
-        if sample[..url::Position::BeforePath] != other[..url::Position::BeforePath] {
-            return Err(UrlError::HostPlaceholder { url: text.to_owned() });
+        if sample[..Position::BeforePath] != other[..Position::BeforePath] {
+            return Err(UrlError::HostPlaceholder { url: quoted(text) });
+        }
+        let depth = |url: &Url| url.path_segments().map(Iterator::count);
+        if depth(&check(&template.fill_with(|_| "c".into()))?) != depth(&sample) {
+            return Err(UrlError::PartOfAnEscape { url: quoted(text) });
         }
         Ok(template)
     }
@@ -283,6 +315,40 @@ mod tests {
             "https://example.org/{",
         ] {
             assert!(bad.parse::<UrlTemplate>().is_err(), "{bad} was taken");
+        }
+    }
+
+    /// A chain that states the version `e` would leave the folder that the operator wrote.
+    #[test]
+    fn t13_nothing_that_is_filled_in_becomes_another_folder() {
+        for bad in [
+            "https://example.org/a/%2{version}%2{version}/x",
+            "https://example.org/a/%{version}%{version}/x",
+            "https://example.org/a/%2{version}{network}/x",
+            "file:///{version}|/../x",
+        ] {
+            let refused = bad.parse::<UrlTemplate>();
+            assert!(matches!(refused, Err(UrlError::PartOfAnEscape { .. })), "{bad}: {refused:?}");
+        }
+        assert!("https://example.org/a%20b%7B{version}".parse::<UrlTemplate>().is_ok());
+    }
+
+    #[test]
+    fn a_placeholder_that_nothing_would_fill_is_refused() {
+        for bad in ["https://example.org/{version", "https://example.org/version}", "https://example.org/{}}"]
+        {
+            assert!(bad.parse::<UrlTemplate>().is_err(), "{bad} was taken");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_a_url_without_end_ends() {
+        let url = format!("https://example.org/{}", "\u{1b}".repeat(1_000_000));
+        for bad in
+            [format!("{url}{{"), format!("ftp{url}"), format!(" {url}%{{version}}"), format!("{url}{{x}}")]
+        {
+            let said = bad.parse::<UrlTemplate>().expect_err("refused").to_string();
+            assert!(said.len() < 3000 && !said.contains('\u{1b}'), "{} bytes", said.len());
         }
     }
 
