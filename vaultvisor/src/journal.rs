@@ -202,6 +202,16 @@ impl NetworkRecord {
         }
     }
 
+    /// The file as text.
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        print(self)
+    }
+
+    /// Reads the file; `path` is for the error only.
+    pub fn decode(path: &Path, text: &[u8]) -> Result<Self, ReadError> {
+        parse(path, text, NETWORK_SCHEMA, Ok)
+    }
+
     /// Whether a newer record says more than that time has passed. Who said it, which may change with every block where
     /// several must agree, is not worth a write.
     pub fn brings_news_after(&self, old: &Self) -> bool {
@@ -295,9 +305,8 @@ impl NetworkJournal {
             if !is_record {
                 continue;
             }
-            let read = read_file(&path).and_then(|text| {
-                text.map(|text| parse::<NetworkRecord>(&path, &text, NETWORK_SCHEMA, Ok)).transpose()
-            });
+            let read = read_file(&path)
+                .and_then(|text| text.map(|text| NetworkRecord::decode(&path, &text)).transpose());
             match read {
                 Ok(Some(record)) => found.records.push(record),
                 Ok(None) => {}
@@ -314,7 +323,7 @@ impl NetworkJournal {
 
     /// Makes a record durable, under its chain's genesis hash.
     pub fn store(&self, record: &NetworkRecord) -> Result<(), WriteError> {
-        replace(&self.path(record), print(record))
+        replace(&self.path(record), record.encode())
     }
 
     /// Removes a record, durably; one that is not there is as good.

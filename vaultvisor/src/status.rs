@@ -42,9 +42,12 @@ pub struct Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub u64);
 
+/// The end of 9999: the format has no later time, and a damaged file may name one.
+const LAST_UNIX_SECS: u64 = 253_402_300_799;
+
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let time = UNIX_EPOCH + std::time::Duration::from_secs(self.0);
+        let time = UNIX_EPOCH + std::time::Duration::from_secs(self.0.min(LAST_UNIX_SECS));
         write!(f, "{}", humantime::format_rfc3339_seconds(time))
     }
 }
@@ -466,5 +469,13 @@ mod tests {
             assert_eq!(serde_json::from_str::<Time>(&text).expect("time"), Time(secs));
         }
         assert!(serde_json::from_str::<Time>(r#""yesterday""#).is_err());
+    }
+
+    #[test]
+    fn a_time_that_a_damaged_file_names_is_shown_as_the_last_there_is() {
+        for secs in [LAST_UNIX_SECS, LAST_UNIX_SECS + 1, u64::MAX] {
+            assert_eq!(Time(secs).to_string(), "9999-12-31T23:59:59Z");
+            assert_eq!(serde_json::to_string(&Time(secs)).expect("text"), r#""9999-12-31T23:59:59Z""#);
+        }
     }
 }

@@ -144,7 +144,7 @@ impl Deciding<'_> {
     pub(super) fn rebooted_on_trial(&mut self, build: &Build) {
         let checksum = build.checksum;
         let before = self.state.trial_reboots.take().filter(|reboots| reboots.checksum == checksum);
-        let count = before.map_or(0, |reboots| reboots.count) + 1;
+        let count = before.map_or(0, |reboots| reboots.count).saturating_add(1);
         if count >= MAX_TRIAL_REBOOTS && self.state.fallback_for(checksum).is_some() {
             let what = format!("the machine went down {count} times while release {build} was on probation");
             return self.reject(build, what);

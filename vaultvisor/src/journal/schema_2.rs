@@ -15,8 +15,10 @@ pub(super) fn upgrade(mut file: Value) -> Result<Value, Error> {
         // Schema 2 knew main binaries only.
         let stated = match state.get("target") {
             Some(Value::Object(target)) => {
+                // What a damaged file lacks is missed when the outcome is parsed.
+                let of_target = |key| target.get(key).cloned().unwrap_or_default();
                 let mut stated =
-                    json!({ "version": target["version"], "checksum": target["binary_checksum"] });
+                    json!({ "version": of_target("version"), "checksum": of_target("binary_checksum") });
                 if let (Some(uri), Some(stated)) = (target.get("uri"), stated.as_object_mut()) {
                     stated.insert("uri".to_owned(), uri.clone());
                 }

@@ -89,6 +89,38 @@ fn files_of_schema_2_are_read_with_all_that_they_say() {
     }
 }
 
+/// Found by fuzzing: what an upgrade looks for need not be there.
+#[test]
+fn an_older_file_that_lacks_something_is_damaged_and_no_panic() {
+    fn without_each_key(value: &serde_json::Value, whole: &mut dyn FnMut(serde_json::Value)) {
+        if let serde_json::Value::Object(fields) = value {
+            for (key, field) in fields {
+                let mut fewer = fields.clone();
+                fewer.remove(key);
+                whole(fewer.into());
+                without_each_key(field, &mut |changed| {
+                    let mut fields = fields.clone();
+                    fields.insert(key.clone(), changed);
+                    whole(fields.into());
+                });
+            }
+        }
+    }
+    for file in ["schema_1/probation.json", "schema_1/switching_ended.json", "schema_2/running.json"] {
+        let text = std::fs::read(golden(file)).expect(file);
+        let whole: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let mut refused = 0;
+        without_each_key(&whole, &mut |fewer| {
+            let read = decode(Path::new(file), fewer.to_string().as_bytes());
+            if let Err(error) = read {
+                assert!(error.to_string().contains(file), "{error}");
+                refused += 1;
+            }
+        });
+        assert!(refused > 10, "{file}: {refused}");
+    }
+}
+
 /// A change of the form needs a new schema, and an `upgrade` from this one.
 #[test]
 fn the_form_of_a_state_file_is_that_of_its_schema() {
