@@ -62,6 +62,12 @@ check_dependencies() {
     deny --manifest-path pallets/vault-release/Cargo.toml --config "$PWD/deny.vaultvisor.toml" check licenses
 }
 
+# The fuzz project is a workspace of its own.
+format() {
+    cargo fmt --all --check
+    cargo fmt --manifest-path vaultvisor/fuzz/Cargo.toml --check
+}
+
 # One selection of packages (--workspace) everywhere: cargo unites the features of what it builds together, and
 # another selection would compile the node's 800 dependencies again.
 build() { cargo build --workspace --bins --locked; }
@@ -72,7 +78,7 @@ docs() { RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked
 
 printf 'test: takes about 45 minutes the first time on 2 cores (it compiles a whole node), about 13 afterwards\n'
 run "set up" ./scripts/setup.sh
-run "format" cargo fmt --all --check
+run "format" format
 run "scripts" shellcheck scripts/*.sh .ci/run
 run "threats" ./scripts/check-threats.sh
 run "dependencies" check_dependencies
