@@ -144,9 +144,11 @@ pub(crate) fn check_opened(path: &Path, metadata: &Metadata) -> Result<(), NotOu
     check_mode(path, metadata, GROUP_AND_OTHERS, "it is fetched anew")
 }
 
-/// Checks the folders above a path: who could rename one of them could put another in the place of what is below it.
+/// Checks the folders above a path, as far as they are there: who could rename one of them could put another in the
+/// place of what is below it.
 pub(crate) fn check_above(path: &Path) -> Result<(), NotOurs> {
-    let Some(parent) = path.parent() else { return Ok(()) };
+    let is_there = |folder: &&Path| fs::symlink_metadata(folder).is_ok();
+    let Some(parent) = path.ancestors().skip(1).find(is_there) else { return Ok(()) };
     let above = |folder: &Path| {
         let named = look(folder)?;
         Owner::OwnOrRoot.check(folder, &named)?;

@@ -89,6 +89,8 @@ fn read_holder(file: &File) -> Option<Holder> {
 
 /// Checks the folder and what is ours in it, and creates it when it is not there.
 pub fn create(path: &Path) -> Result<(), HomeError> {
+    // Before anything is made: what is above it may lead elsewhere.
+    ownership::check_above(path).map_err(|source| refused(path, source))?;
     create_folder(path)?;
     check_folder(path)
 }
@@ -157,10 +159,14 @@ pub(crate) fn check_folder(path: &Path) -> Result<(), HomeError> {
     ownership::check_folder(path, Owner::Own)
         .and_then(|()| ownership::check_above(path))
         .and_then(|()| contents::check(path))
-        .map_err(|source| match source {
-            NotOurs::Look { path, source } => HomeError::Io { doing: "look at", path, source },
-            source => HomeError::Unsafe { path: path.to_owned(), source },
-        })
+        .map_err(|source| refused(path, source))
+}
+
+fn refused(home: &Path, source: NotOurs) -> HomeError {
+    match source {
+        NotOurs::Look { path, source } => HomeError::Io { doing: "look at", path, source },
+        source => HomeError::Unsafe { path: home.to_owned(), source },
+    }
 }
 
 #[cfg(test)]
@@ -197,5 +203,22 @@ mod tests {
             set_mode(&part, 0o700).expect("chmod");
         }
         Home::open(&path).await.expect("ours again");
+    }
+
+    #[tokio::test]
+    async fn t30_where_a_folder_above_is_not_safe_no_home_is_made() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (open, elsewhere) = (folder.path().join("open"), folder.path().join("elsewhere"));
+        for folder in [&open, &elsewhere] {
+            fs::create_dir(folder).expect("folder");
+        }
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("chmod");
+        std::os::unix::fs::symlink(&elsewhere, open.join("link")).expect("link");
+        for home in ["home", "a/home", "link/home", "link/a/home"] {
+            let refused = Home::open(&open.join(home)).await;
+            assert!(matches!(refused, Err(HomeError::Unsafe { .. })), "{home}: {refused:?}");
+        }
+        assert_eq!(fs::read_dir(&open).expect("list").count(), 1, "the link");
+        assert_eq!(fs::read_dir(&elsewhere).expect("list").count(), 0);
     }
 }

@@ -43,7 +43,13 @@ impl Deciding<'_> {
         let sequence = state.target.as_ref().and_then(|target| target.sequence);
         let wait = Wait::start(self.now.moment, self.policy.rejection_retry(attempts));
         if state.rejected.len() >= MAX_REJECTIONS {
-            state.rejected.remove(0);
+            // The oldest, but nothing that would be tried again at once if it were forgotten.
+            let pending = state.pending.as_ref().map(|pending| &pending.build);
+            let wanted = [state.stated.as_ref(), state.override_build.as_ref(), pending];
+            let is_wanted =
+                |old: &Rejection| wanted.iter().flatten().any(|build| build.checksum == old.build.checksum);
+            let oldest = state.rejected.iter().position(|old| !is_wanted(old)).unwrap_or_default();
+            state.rejected.remove(oldest);
         }
         let rejection = Rejection { build: build.clone(), sequence, reason: reason.clone(), attempts, wait };
         state.rejected.push(rejection);

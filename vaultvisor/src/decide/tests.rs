@@ -263,6 +263,10 @@ fn three() -> Release {
     release(3, "3.0")
 }
 
+fn override_with(release: &Release) -> Command {
+    Command::Override { build: Build::from(release) }
+}
+
 fn fetch(release: &Release) -> Action {
     Action::Fetch(Build::from(release))
 }

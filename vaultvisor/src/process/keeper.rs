@@ -111,7 +111,11 @@ pub fn run(spec: Spec) -> io::Result<()> {
             // `execute` has waited for a child that did not get to its execution.
             record.state = Cleanliness::Clean;
             lock.write(&record)?;
-            return talk.say(&Report::Failed { reason });
+            // Under a lock that nobody else sees nothing is proved, and no release is to blame for that.
+            return talk.say(&match lock.is_at_its_path() {
+                true => Report::Failed { reason },
+                false => Report::NotGone(Processes::unseen(reason)),
+            });
         }
     };
     // From here on vaultvisor may be gone: what it does not hear it finds in the records.

@@ -150,8 +150,8 @@ async fn t30_under_a_lock_whose_file_was_removed_or_replaced_meanwhile_nothing_i
             fs::write(&site.spec.place.lock, b"").expect("another");
         }
         let refused = locked.start().await.expect_err("another could have the other lock");
-        let StartError::Failed(why) = refused else { panic!("{refused:?}") };
-        assert!(why.contains("removed or replaced"), "{why}");
+        let StartError::NotGone(left) = refused else { panic!("{refused:?}") };
+        assert!(left.what.contains("removed or replaced"), "{left:?}");
         assert_eq!(site.log(), "");
         // Nothing of it stands in the way of the next one.
         site.started().await.ended().await.expect("seen");

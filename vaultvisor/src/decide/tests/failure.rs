@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::state::Rejection, *};
 
 #[test]
 fn rule_5_a_release_that_ends_on_probation_is_rejected_and_the_old_one_comes_back() {
@@ -69,6 +69,28 @@ fn rule_5_a_first_release_that_fails_is_not_rejected_because_nothing_is_behind_i
     assert_eq!(driver.ended(), []);
     assert_eq!((driver.state.name(), driver.state.rejected.len()), (Name::Starting, 0));
     assert_eq!(driver.tick(), [start(&one())]);
+}
+
+#[test]
+fn rule_5_so_many_rejections_are_kept_and_never_is_that_of_the_stated_release_dropped() {
+    let mut driver = Driver::on_trial(&one(), &two());
+    driver.ended();
+    driver.started(&one());
+    let of_two = driver.state.rejected[0].clone();
+    // As many as there may be, all of them newer.
+    for number in 100..100 + MAX_REJECTIONS - 1 {
+        let checksum = Checksum([u8::try_from(number).expect("few"); 32]);
+        let build = Build { checksum, ..of_two.build.clone() };
+        driver.state.rejected.push(Rejection { build, ..of_two.clone() });
+    }
+    let second = driver.state.rejected[1].build.checksum;
+    driver.command(override_with(&three()));
+    driver.switched(&three());
+    driver.ended();
+    driver.started(&one());
+    let is_kept = |checksum| driver.state.rejection_of(checksum).is_some();
+    assert_eq!(driver.state.rejected.len(), MAX_REJECTIONS);
+    assert!(is_kept(two().binary_checksum) && is_kept(three().binary_checksum) && !is_kept(second));
 }
 
 #[test]

@@ -2,10 +2,6 @@ use super::*;
 
 const HOLD: Command = Command::Hold { reason: None };
 
-fn override_with(release: &Release) -> Command {
-    Command::Override { build: Build::from(release) }
-}
-
 #[test]
 fn rule_9_hold_freezes_decisions() {
     let mut driver = Driver::running(&one());

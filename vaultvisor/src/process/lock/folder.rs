@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
+
 use crate::ownership::{self, NotOurs, Owner};
 
 /// Why the lock folder cannot be used.
@@ -49,21 +51,22 @@ pub enum FolderError {
 ///
 /// Two vaultvisors that use different folders would not see each other, so there is never a second choice.
 pub fn check_folder(path: &Path) -> Result<(), FolderError> {
+    let refused = |source| match source {
+        NotOurs::Look { path, source } => FolderError::Look { path, source },
+        source => FolderError::Unsafe { path: path.to_owned(), source },
+    };
+    // Before anything is made: what is above it may lead elsewhere.
+    ownership::check_above(path).map_err(refused)?;
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
             return Err(FolderError::Create { path: path.to_owned(), source });
         }
         _ => {}
     }
-    let look = |path: PathBuf| move |source| FolderError::Look { path, source };
-    ownership::check_shared_folder(path, Owner::OwnOrRoot)
-        .and_then(|()| ownership::check_above(path))
-        .map_err(|source| match source {
-            NotOurs::Look { path, source } => look(path)(source),
-            source => FolderError::Unsafe { path: path.to_owned(), source },
-        })?;
+    ownership::check_shared_folder(path, Owner::OwnOrRoot).map_err(refused)?;
     const REMOTE: [(u64, &str); 3] = [(0x6969, "NFS"), (0x6573_5546, "FUSE"), (0xff53_4d42, "CIFS")];
-    let filesystem = rustix::fs::statfs(path).map_err(|error| look(path.to_owned())(error.into()))?.f_type;
+    let look = |error: Errno| FolderError::Look { path: path.to_owned(), source: error.into() };
+    let filesystem = rustix::fs::statfs(path).map_err(look)?.f_type;
     let remote =
         REMOTE.iter().find(|(magic, _)| u64::try_from(filesystem).is_ok_and(|found| found == *magic));
     remote.map_or(Ok(()), |(_, found)| Err(FolderError::Remote { path: path.to_owned(), found }))
