@@ -10,6 +10,7 @@ use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt, util::Subscr
 use vaultvisor::cli::{self, Cli, Color, Command, Exit, Failure, Global, LogFormat};
 
 fn main() -> ExitCode {
+    vaultvisor::process::hold_little_memory();
     let cli = Cli::parse();
     match set_up_logging(&cli.global).and_then(|()| run(cli)) {
         Ok(()) => ExitCode::SUCCESS,

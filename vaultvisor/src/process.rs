@@ -16,7 +16,7 @@
 //! - [`program`]: other programs of a release, which run to their end.
 //! - [`descriptors`]: how many files may be open, for vaultvisor and for what it starts.
 //! - [`id`]: processes that cannot be taken for other ones.
-//! - `raw`: the only module with `unsafe`: `fork`, `execveat`, `signalfd`, limits, and descriptors in the
+//! - `raw`: the only module with `unsafe`: `fork`, `execveat`, `signalfd`, limits, the heap, and descriptors in the
 //!   runtime.
 
 pub mod adopt;
@@ -43,6 +43,7 @@ use std::{fmt, str::FromStr};
 use rustix::process::Signal;
 
 pub use id::ProcessId;
+pub use raw::hold_little_memory;
 
 /// The variable in a vault's environment by which a vault that lost its keeper and its lock is found.
 pub const MARKER: &str = "VAULTVISOR_RUN";

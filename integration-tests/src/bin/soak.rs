@@ -193,12 +193,13 @@ async fn soak(releases: u64, seed: u64) -> Report {
         }
         let after = soak.count(number, &newest).await;
         println!(
-            "{number} releases, {} s: {} kills, {} vaults lived, vaultvisor has {} descriptors and {} KiB of its own, {} private",
+            "{number} releases, {} s: {} kills, {} vaults lived, vaultvisor has {} descriptors and {} KiB of its own, {} before, {} private",
             began.elapsed().as_secs(),
             soak.kills.values().sum::<u64>(),
             soak.ledger.read().len(),
             after.daemon.descriptors,
             after.daemon.own_kib,
+            before.daemon.own_kib,
             after.daemon.private_kib,
         );
         counts.push((before, after));
@@ -237,7 +238,15 @@ impl Soak {
             if victim == Some(Victim::Vault) {
                 victims.extend(pids_of(&self.journey.operator, "vault"));
             }
-            victims.into_iter().for_each(|pid| operator::signal(pid, Signal::KILL));
+            victims.iter().for_each(|pid| operator::signal(*pid, Signal::KILL));
+            // On a busy machine one that was killed is there for a while, and would pass for one that runs.
+            wait::until("those who were killed to be gone", async || {
+                match victims.iter().find(|pid| operator::is_alive(**pid)) {
+                    None => Ok(()),
+                    Some(pid) => Err(format!("process {pid} is there")),
+                }
+            })
+            .await;
         };
         tokio::join!(self.journey.state(&release), kill);
         if let Some(victim) = victim {

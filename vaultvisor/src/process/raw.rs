@@ -1,8 +1,8 @@
-//! What has no safe form: `fork` with `execveat`, `signalfd`, limits of a program that is started, and waiting for a
-//! descriptor in the runtime.
+//! What has no safe form: `fork` with `execveat`, `signalfd`, limits of a program that is started, waiting for a
+//! descriptor in the runtime, and how memory is allocated.
 //!
-//! This is the only module of the project with `unsafe`. All of it but [`Readable`] and [`limit_descriptors`] is used by the
-//! keeper alone, which has a single thread: after its `fork` the child may therefore do what a
+//! This is the only module of the project with `unsafe`. All of it but [`Readable`], [`limit_descriptors`] and
+//! [`hold_little_memory`] is used by the keeper alone, which has a single thread: after its `fork` the child may therefore do what a
 //! single-threaded program may, and it still restricts itself to system calls on memory that was prepared
 //! before.
 
@@ -178,6 +178,30 @@ pub(super) fn limit_descriptors(command: &mut Command, limit: Rlimit) {
     // touches no memory that another thread may have been changing at the fork.
     unsafe {
         command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?));
+    }
+}
+
+/// From this size on, in bytes, memory is the kernel's again as soon as it is free: what glibc begins with, and would
+/// raise to 32 MiB by itself as larger pieces come and go.
+#[cfg(target_env = "gnu")]
+const LARGE: c_int = 128 * 1024;
+
+/// Has glibc hold on to little memory: docs/performance.md has what that spares.
+///
+/// - One heap for all threads instead of one for each, of which what one thread frees no other could use. Two threads
+///   work, and few allocate at the same time, so that they hardly ever wait for one another, while a download or a
+///   chain's proofs wander through all of them.
+/// - What was needed once, for a chain's metadata say, is given back.
+///
+/// To be called before there is a second thread. Other C libraries are left as they are.
+pub fn hold_little_memory() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in
+        [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, LARGE)]
+    {
+        // SAFETY: it sets a number under glibc's own lock; no memory of ours is touched, and a number that it does not
+        // take changes nothing.
+        let _ = unsafe { libc::mallopt(parameter, value) };
     }
 }
 

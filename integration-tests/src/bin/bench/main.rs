@@ -8,6 +8,7 @@
 //! - [`processes`]: memory and processor time; [`stats`]: what several measurements say.
 //! - [`facts`], [`table`]: what is printed.
 
+mod cosmovisor;
 mod download;
 mod facts;
 mod fleet;

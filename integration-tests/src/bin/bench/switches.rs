@@ -17,7 +17,8 @@ use integration_tests::{
 };
 
 use crate::{
-    peers::{self, KINDS, Site},
+    cosmovisor::{self, Cosmovisor},
+    peers::{KINDS, Site},
     site::{self, Bench},
     stats::Sample,
     table::{Line, Peer, Target},
@@ -39,10 +40,13 @@ struct Measured {
     /// As vaultvisor says itself, which ends with the execution and not with the vault's first line.
     reported: Vec<f64>,
     news_to_signal: Vec<f64>,
+    news_to_start: Vec<f64>,
     /// A vault that somebody starts who does nothing else: from the fork to its first line.
     bare: Vec<f64>,
     /// As [`KINDS`].
     peers: [Vec<f64>; 3],
+    /// From its plan to the new one's first line; `None` where it is not installed.
+    cosmovisor: Option<Vec<f64>>,
 }
 
 /// When the node told of its finalized blocks.
@@ -91,7 +95,7 @@ pub(crate) async fn measure(bench: &Bench, rows: &[u8]) -> Vec<Line> {
 
 fn downtime_lines(measured: &Measured) -> Vec<Line> {
     let ours = Sample::of(measured.downtime.iter().copied());
-    let mut peers: Vec<Peer> = KINDS
+    let peers: Vec<Peer> = KINDS
         .into_iter()
         .zip(&measured.peers)
         .map(|(kind, values)| Peer {
@@ -99,7 +103,6 @@ fn downtime_lines(measured: &Measured) -> Vec<Line> {
             figures: kind.is_installed().map(|()| Sample::of(values.iter().copied())),
         })
         .collect();
-    peers.push(cosmovisor());
     let bare =
         Peer::measured("fork and exec alone, nothing stopped", Sample::of(measured.bare.iter().copied()));
     let line = |what: &str, ours, peers, target| Line {
@@ -120,15 +123,22 @@ fn downtime_lines(measured: &Measured) -> Vec<Line> {
             Vec::new(),
             Target::P99Below(10.0),
         ),
+        Line {
+            row: 3,
+            what: "news (finalized block, plan) to the new one's first line".to_owned(),
+            unit: "ms",
+            ours: Sample::of(measured.news_to_start.iter().copied()),
+            peers: vec![Peer {
+                name: cosmovisor::NAME.to_owned(),
+                figures: measured
+                    .cosmovisor
+                    .as_ref()
+                    .map(|values| Sample::of(values.iter().copied()))
+                    .ok_or_else(|| "not installed".to_owned()),
+            }],
+            target: None,
+        },
     ]
-}
-
-fn cosmovisor() -> Peer {
-    let figures = match peers::find("cosmovisor") {
-        None => Err("not installed".to_owned()),
-        Some(_) => Err("installed, and not measured yet".to_owned()),
-    };
-    Peer { name: "cosmovisor".to_owned(), figures }
 }
 
 async fn run(bench: &Bench) -> Measured {
@@ -156,7 +166,10 @@ async fn run(bench: &Bench) -> Measured {
         })
         .collect();
 
-    let mut measured = Measured::default();
+    let mut cosmovisor = Cosmovisor::start(&releases[0]);
+
+    let mut measured =
+        Measured { cosmovisor: cosmovisor.as_ref().map(|_| Vec::new()), ..Measured::default() };
     for number in 0..bench.repeat(50, 5) {
         let release = &releases[(number + 1) % 2];
         let published = journey.state(release).await;
@@ -164,7 +177,9 @@ async fn run(bench: &Bench) -> Measured {
         let (ended_ns, started_ns) = (site::ended_ns(&entries), site::started_ns(&entries));
         measured.downtime.push(milliseconds(ended_ns, started_ns));
         let block = published.block.expect("publish waits for its block");
-        measured.news_to_signal.push(milliseconds(arrivals.of(block), ended_ns));
+        let arrived_ns = arrivals.of(block);
+        measured.news_to_signal.push(milliseconds(arrived_ns, ended_ns));
+        measured.news_to_start.push(milliseconds(arrived_ns, started_ns));
         journey.operator.running(release).await;
         let switch = journey.operator.vault().await.last_switch.expect("it has just switched");
         assert_eq!(switch.to, release.version);
@@ -178,6 +193,9 @@ async fn run(bench: &Bench) -> Measured {
             let entries = site::until_start(ledger);
             *restarted_at = Instant::now();
             values.push(milliseconds(site::ended_ns(&entries), site::started_ns(&entries)));
+        }
+        if let (Some(cosmovisor), Some(values)) = (&mut cosmovisor, &mut measured.cosmovisor) {
+            values.push(cosmovisor.switch(release) as f64 / 1e6);
         }
         measured.bare.push(bare_start(&releases[0]));
     }
