@@ -138,7 +138,7 @@ fn holds(target: &str, promise: fn(&[u8]), changes: u64) {
 }
 
 macro_rules! promises {
-    ($($target:ident: $promise:ident, $changes:expr;)*) => {
+    ($(fn $promise:ident() of $target:ident, $changes:expr;)*) => {
         $(
             #[test]
             fn $promise() {
@@ -150,19 +150,19 @@ macro_rules! promises {
 }
 
 promises! {
-    args_migration: what_an_args_migration_prints_is_arguments_or_is_refused, CHANGES_OF_SLOW_ONES;
-    chain_spec: a_chain_specification_is_one_or_is_refused_whatever_is_in_it, CHANGES_OF_SLOW_ONES;
-    clients_info_record: a_value_of_clients_info_is_decoded_exactly_or_refused, CHANGES;
-    config_file: a_configuration_is_sound_in_any_order_or_each_problem_is_told, CHANGES;
-    control_request: t31_garbage_on_the_control_socket_is_refused_in_words, CHANGES;
-    history_file: a_damaged_line_of_the_history_costs_no_other, CHANGES_OF_SLOW_ONES;
-    http_request: t31_garbage_on_the_http_port_is_4xx_and_tells_nothing, CHANGES_OF_SLOW_ONES;
-    network_file: a_networks_file_comes_back_or_is_refused, CHANGES_OF_SLOW_ONES;
-    process_records: the_records_of_a_run_come_back_and_their_words_are_harmless, CHANGES;
-    program_headers: t06_a_damaged_program_is_refused_as_the_releases_fault, CHANGES_OF_SLOW_ONES;
-    release_url: what_a_chain_states_chooses_a_file_and_never_a_place, CHANGES;
-    state_file: a_state_file_comes_back_and_is_gone_on_from_or_is_refused, CHANGES_OF_SLOW_ONES;
-    vault_release_record: t13_a_value_of_our_record_is_decoded_exactly_or_refused, CHANGES;
+    fn what_an_args_migration_prints_is_arguments_or_is_refused() of args_migration, CHANGES_OF_SLOW_ONES;
+    fn a_chain_specification_is_one_or_is_refused_whatever_is_in_it() of chain_spec, CHANGES_OF_SLOW_ONES;
+    fn a_value_of_clients_info_is_decoded_exactly_or_refused() of clients_info_record, CHANGES;
+    fn a_configuration_is_sound_in_any_order_or_each_problem_is_told() of config_file, CHANGES;
+    fn t31_garbage_on_the_control_socket_is_refused_in_words() of control_request, CHANGES;
+    fn a_damaged_line_of_the_history_costs_no_other() of history_file, CHANGES_OF_SLOW_ONES;
+    fn t31_garbage_on_the_http_port_is_4xx_and_tells_nothing() of http_request, CHANGES_OF_SLOW_ONES;
+    fn a_networks_file_comes_back_or_is_refused() of network_file, CHANGES_OF_SLOW_ONES;
+    fn the_records_of_a_run_come_back_and_their_words_are_harmless() of process_records, CHANGES;
+    fn t06_a_damaged_program_is_refused_as_the_releases_fault() of program_headers, CHANGES_OF_SLOW_ONES;
+    fn what_a_chain_states_chooses_a_file_and_never_a_place() of release_url, CHANGES;
+    fn a_state_file_comes_back_and_is_gone_on_from_or_is_refused() of state_file, CHANGES_OF_SLOW_ONES;
+    fn t13_a_value_of_our_record_is_decoded_exactly_or_refused() of vault_release_record, CHANGES;
 }
 
 #[test]
