@@ -32,6 +32,7 @@ use std::{
 };
 
 use crate::{
+    crash_points,
     error_chain::Chained,
     journal::atomic_file::{sync, sync_folder},
     ownership::{self, NotOurs, Owner, create_anew, no_link},
@@ -131,12 +132,18 @@ impl Store {
 
     /// All checksums that are there.
     pub fn checksums(&self) -> Result<Vec<Checksum>, StoreError> {
+        let mut found = self.folders()?;
+        found.retain(|checksum| self.contains(*checksum));
+        Ok(found)
+    }
+
+    /// All checksums that have a folder, with or without a binary.
+    fn folders(&self) -> Result<Vec<Checksum>, StoreError> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.files).map_err(failed("list", &self.files))? {
             let name = entry.map_err(failed("list", &self.files))?.file_name();
             found.extend(name.to_str().and_then(|name| name.parse::<Checksum>().ok()));
         }
-        found.retain(|checksum| self.contains(*checksum));
         Ok(found)
     }
 
@@ -179,24 +186,36 @@ impl Store {
     fn install(&self, checksum: Checksum, partial: &File) -> Result<(), StoreError> {
         let (from, folder, to) = (self.partial(checksum), self.folder(checksum), self.binary(checksum));
         let executable = fs::Permissions::from_mode(0o555);
+        let reached = |step| crash_points::reached(format_args!("store, {checksum}: {step}"));
+        reached("proved");
         partial.set_permissions(executable).map_err(failed("make executable", &from))?;
         sync(partial).map_err(failed("sync", &from))?;
+        reached("synced");
         // A link there would have us install somewhere else.
         if fs::symlink_metadata(&folder).is_ok_and(|there| !there.is_dir()) {
             self.remove(checksum)?;
         }
         create_folder(&folder)?;
+        reached("its folder made");
         fs::rename(&from, &to).map_err(failed("install", &to))?;
+        reached("renamed");
         sync_folder(&folder).map_err(failed("sync", &folder))?;
-        sync_folder(&self.files).map_err(failed("sync", &self.files))
+        sync_folder(&self.files).map_err(failed("sync", &self.files))?;
+        reached("installed");
+        Ok(())
     }
 
     fn remove(&self, checksum: Checksum) -> Result<(), StoreError> {
         let folder = self.folder(checksum);
+        crash_points::reached(format_args!("store, {checksum}: to be removed"));
         match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &folder)(error)),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &folder)(error));
+            }
+            _ => {}
         }
+        crash_points::reached(format_args!("store, {checksum}: removed"));
+        Ok(())
     }
 
     /// Removes every binary that is not needed, and what is left of downloads of what is not needed, unless another
@@ -220,7 +239,26 @@ impl Store {
                 partial::remove_unused(&path).map_err(failed("remove", &path))?;
             }
         }
+        self.remove_empty_folders(needed)?;
         Ok(removed)
+    }
+
+    /// Removes what a crash has left of an installation or a removal that it cut short.
+    fn remove_empty_folders(&self, needed: &BTreeSet<Checksum>) -> Result<(), StoreError> {
+        for checksum in self.folders()? {
+            // Where there is a beginning somebody may be about to install it, in another process too.
+            if needed.contains(&checksum) || self.partial(checksum).exists() {
+                continue;
+            }
+            use io::ErrorKind::{DirectoryNotEmpty, NotADirectory, NotFound};
+            let folder = self.folder(checksum);
+            match fs::remove_dir(&folder) {
+                // It has a binary, which was judged before.
+                Err(error) if matches!(error.kind(), DirectoryNotEmpty | NotADirectory | NotFound) => {}
+                removed => removed.map_err(failed("remove", &folder))?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -317,6 +355,21 @@ mod tests {
         assert!(!store.partial.join("stray").exists());
         assert_eq!(store.prune(&BTreeSet::new()).expect("prune"), [checksum]);
         assert!(!store.folder(checksum).exists() && !store.partial(other).exists());
+    }
+
+    #[test]
+    fn what_a_crash_left_of_an_installation_or_a_removal_goes_when_it_is_not_needed() {
+        let (_home, store, checksum) = store_with_abc();
+        let (wanted, unwanted, at_work) = (Checksum([1; 32]), Checksum([2; 32]), Checksum([3; 32]));
+        for folder in [wanted, unwanted, at_work] {
+            create_folder(&store.folder(folder)).expect("begun");
+        }
+        let theirs = File::create(store.partial(at_work)).expect("another process installs it");
+        theirs.lock().expect("as it does");
+        assert_eq!(store.checksums().expect("list"), [checksum]);
+        assert!(store.prune(&[checksum, wanted].into()).expect("prune").is_empty(), "no binary was removed");
+        assert!(store.contains(checksum) && store.folder(wanted).exists() && store.folder(at_work).exists());
+        assert!(!store.folder(unwanted).exists());
     }
 
     #[test]

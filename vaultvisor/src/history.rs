@@ -15,7 +15,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{decide::Entry, journal::atomic_file::sync_folder, ownership::no_link, room, status::Time};
+use crate::{
+    crash_points, decide::Entry, journal::atomic_file::sync_folder, ownership::no_link, room, status::Time,
+};
 
 /// A file is rotated when it has grown to this: some ten thousand entries, years of an operator's life.
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -92,7 +94,12 @@ impl Writer {
             None => self.open()?,
         };
         let length = file.metadata().map_err(failed("look at", &path))?.len();
-        let written = (&file).write_all(&text).and_then(|()| file.sync_data());
+        crash_points::reached(format_args!("history: to be written"));
+        let written = (&file).write_all(&text).and_then(|()| {
+            crash_points::reached(format_args!("history: written"));
+            file.sync_data()
+        });
+        crash_points::reached(format_args!("history: synced"));
         if let Err(source) = written {
             // Cutting off needs no room on the disk; if it fails the torn line stays, which is no harm.
             let _ = file.set_len(length);

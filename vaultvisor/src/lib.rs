@@ -50,6 +50,7 @@
 //! | [`room`] | whether a disk has room, and what helps where it has not |
 //! | `tls` | whom HTTP clients trust, and why they do not |
 //! | [`error_chain`] | errors, and what they quote, as text that is fit for people |
+//! | `crash_points` | where the crash harness may end vaultvisor |
 
 pub mod artifact;
 pub mod chain;
@@ -57,6 +58,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod control;
+mod crash_points;
 pub mod daemon;
 pub mod decide;
 mod defects;

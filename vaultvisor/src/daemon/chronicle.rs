@@ -112,6 +112,33 @@ async fn write_all(mut writer: Writer, mut receiver: mpsc::Receiver<Message>) {
     }
 }
 
+/// A history that is written when a test says so.
+#[cfg(test)]
+pub(super) struct HeldBack {
+    writer: Writer,
+    receiver: mpsc::Receiver<Message>,
+}
+
+#[cfg(test)]
+impl HeldBack {
+    pub(super) fn open(home: &Path) -> (Chronicle, Self) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Chronicle { sender }, Self { writer: Writer::new(home), receiver })
+    }
+
+    /// Waits until there is something to write.
+    pub(super) async fn is_wanted(&self) {
+        while self.receiver.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Writes what there is, and all that comes.
+    pub(super) fn go_on(self) {
+        tokio::spawn(write_all(self.writer, self.receiver));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,6 +20,7 @@ use super::{
     vault_place,
 };
 use crate::{
+    crash_points,
     decide::{
         Action, Ending, Event, Moment, Observed,
         data::{DataLeft, Launch, Migrations},
@@ -88,6 +89,13 @@ impl Executor {
 
     /// Begins an action; its event comes when it is done.
     pub(super) fn carry_out(&self, action: Action) {
+        let name = name(&action);
+        crash_points::reached(format_args!("{name}: to be begun"));
+        self.begin(action);
+        crash_points::reached(format_args!("{name}: begun"));
+    }
+
+    fn begin(&self, action: Action) {
         match action {
             Action::Fetch(build) => self.fetch(build),
             Action::Stage(stage) => {
@@ -265,6 +273,23 @@ impl Executor {
             }
             tokio::task::spawn_blocking(move || remove_unneeded(&shared, &name, keep));
         });
+    }
+}
+
+/// What an action is called where it is only to be told from others.
+fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Fetch(_) => "fetch",
+        Action::Stage(_) => "stage",
+        Action::Start(_) => "start",
+        Action::Switch { .. } => "switch",
+        Action::Stop => "stop",
+        Action::StopOwn => "stop own",
+        Action::Prune { .. } => "prune",
+        Action::PruneSnapshots { .. } => "prune snapshots",
+        Action::Report { .. } => "report",
+        Action::History(_) => "history",
+        Action::Answer { .. } => "answer",
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     fleet::Configured,
 };
 use crate::{
+    crash_points,
     decide::{
         Event,
         data::{Arguments, DataLeft, Launch, Work},
@@ -114,6 +115,7 @@ impl Starting {
         let old_died_ns = match old {
             None => None,
             Some(mut old) => {
+                crash_points::reached(format_args!("starting: the new keeper is prepared"));
                 old.stopper.stop();
                 let end = old.end.wait_for(Option::is_some).await;
                 end.ok().and_then(|end| end.flatten())
@@ -123,6 +125,7 @@ impl Starting {
             let (reason, data) = (GIVEN_UP.to_owned(), DataLeft::Untouched);
             return Err(Box::new(Event::WorkFailed { build, reason, data }));
         }
+        crash_points::reached(format_args!("starting: nothing runs"));
         let has_work = self.launch.restore.is_some() || self.launch.work.is_some();
         let started = match has_work {
             false => prepared.start().await.map_err(|error| Unfinished::at_start(error, DataLeft::Untouched)),
@@ -130,6 +133,7 @@ impl Starting {
         };
         match started {
             Ok(running) => {
+                crash_points::reached(format_args!("starting: executed"));
                 let nanos = |ended: u64| Duration::from_nanos(running.started_ns.saturating_sub(ended));
                 let (pid, downtime) = (running.vault.pid, old_died_ns.map(nanos));
                 self.make_snapshot_durable();

@@ -8,18 +8,22 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{control::Socket, *};
+use super::{chronicle::HeldBack, control::Socket, *};
 use crate::{
     config::{self, Overrides},
     control::{self, ControlError, MAX_REQUEST_BYTES, Reply, Request, SOCKET},
-    decide::state::Name,
+    decide::{Kind, state::Name},
+    history,
     status::Status,
 };
 
 fn shared(home: &Path) -> Arc<Shared> {
+    shared_with(home, Chronicle::open(home).0)
+}
+
+fn shared_with(home: &Path, chronicle: Chronicle) -> Arc<Shared> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let store = Store::open(home).expect("store");
-    let (chronicle, _task) = Chronicle::open(home);
     Arc::new(Shared {
         home: home.to_owned(),
         lock_dir: home.join("locks"),
@@ -61,7 +65,10 @@ struct Daemon {
 
 impl Daemon {
     fn new(vaults: &str) -> Self {
-        let folder = tempfile::tempdir().expect("home");
+        Self::in_home(tempfile::tempdir().expect("home"), vaults, shared)
+    }
+
+    fn in_home(folder: tempfile::TempDir, vaults: &str, shared: impl FnOnce(&Path) -> Arc<Shared>) -> Self {
         let fleet = Arc::new(Fleet::new(shared(folder.path()), settings(folder.path(), vaults)));
         Self { folder, fleet, tasks: Tasks::new() }
     }
@@ -250,6 +257,28 @@ async fn an_operators_commands_reach_their_vault_and_no_other() {
     assert!(matches!(&answer, Reply::Refused(what) if what.contains("9.9")), "{answer:?}");
     let answer = daemon.ask(Request::Resume { vault: "a".into() }).await;
     assert!(matches!(answer, Reply::Done(_)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_was_decided_is_in_the_history_before_a_crash_could_have_it_forgotten() {
+    let folder = tempfile::tempdir().expect("home");
+    let (chronicle, history) = HeldBack::open(folder.path());
+    let mut daemon = Daemon::in_home(folder, A, |home| shared_with(home, chronicle));
+    daemon.fleet.reconcile(&mut daemon.tasks);
+    daemon.listen();
+    let state = daemon.folder.path().join("vaults/a/state.json");
+    let says_held = || fs::read_to_string(&state).is_ok_and(|text| text.contains("audit"));
+    let hold = daemon.ask(Request::Hold { vault: "a".into(), reason: Some("audit".into()) });
+    let told = async {
+        history.is_wanted().await;
+        assert!(!says_held(), "it is durable, and the history tells nothing of it");
+        history.go_on();
+    };
+    let (reply, ()) = tokio::join!(hold, told);
+    assert!(matches!(reply, Reply::Done(_)), "{reply:?}");
+    assert!(says_held());
+    let records = history::read(daemon.folder.path()).expect("readable").records;
+    assert_eq!(records.iter().map(|record| record.entry.kind).collect::<Vec<_>>(), [Kind::Held]);
 }
 
 #[tokio::test]

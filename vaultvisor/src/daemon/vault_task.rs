@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     chain::ChainStatus,
+    crash_points,
     decide::{self, Action, Decision, Entry, Event, Policy, Severity, State, state::Phase},
     error_chain::Chained,
     history::Record,
@@ -130,7 +131,11 @@ impl VaultTask {
             tokio::select! {
                 // What has been done comes before what might be done next.
                 biased;
-                Some(event) = self.events.recv() => self.step(&event).await,
+                Some(event) = self.events.recv() => {
+                    crash_points::reached(format_args!("an action's outcome: to be decided on"));
+                    self.step(&event).await;
+                    crash_points::reached(format_args!("an action's outcome: decided on"));
+                }
                 Ok(()) = self.channels.goal.changed() => {
                     let goal = *self.channels.goal.borrow_and_update();
                     leaving = goal == Goal::Leave;
@@ -205,12 +210,13 @@ impl VaultTask {
             self.take_up(next);
             self.unwritten = true;
         }
+        // A crash between the two has the same decided again and told twice; the other way round it would never be told.
+        let mut actions = self.record(actions, in_switch).await;
         // A switch is one durable state: nothing is synced between the end of the old process and the execution
         // of the new one.
         if self.unwritten && !in_switch {
             self.write().await;
         }
-        let mut actions = self.record(actions, in_switch).await;
         if let Some(asked) = asked {
             let mut answer = take_answer(&mut actions);
             if self.unwritten {
@@ -261,8 +267,8 @@ impl VaultTask {
         }
     }
 
-    /// Hands the decision's entries to the history; answers the other actions. Of a decision that begins a
-    /// switch they are durable before it, and what is decided in one waits for its end.
+    /// Makes the decision's entries in the history durable, as far as one try can; answers the other actions. What is
+    /// decided in a switch waits for its end.
     async fn record(&mut self, actions: Vec<Action>, in_switch: bool) -> Vec<Action> {
         let mut others = Vec::new();
         for action in actions {
@@ -275,13 +281,8 @@ impl VaultTask {
                 other => others.push(other),
             }
         }
-        if self.waiting_records.is_empty() || in_switch {
-            return others;
-        }
-        let records = std::mem::take(&mut self.waiting_records);
-        match self.recorded.state.is_switching() {
-            true => self.shared.chronicle.add_durably(records).await,
-            false => self.shared.chronicle.add(records).await,
+        if !self.waiting_records.is_empty() && !in_switch {
+            self.shared.chronicle.add_durably(std::mem::take(&mut self.waiting_records)).await;
         }
         others
     }

@@ -133,10 +133,15 @@ impl Deciding<'_> {
         self.data_runs_on(&build);
         self.data_lived(&build);
         self.state.last_run = Some(LastRun { build: build.clone(), pid });
+        let proved = probation.is_none();
         self.state.process = Phase::Running { process, probation, attempt };
         let text = format!("vault {build}, pid {pid}, runs and was taken over");
         self.note(Kind::Adopted, None, Some(&build), text.clone());
         self.report(Severity::Info, text);
+        if proved {
+            // The earlier vaultvisor may have come to its end between a decision and its removals.
+            self.prune();
+        }
     }
 
     /// Nothing runs any more, in the same boot.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{defects, ownership::create_anew, room};
+use crate::{crash_points, defects, ownership::create_anew, room};
 
 /// Why a durable file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -34,11 +34,19 @@ fn write_and_rename(path: &Path, content: &[u8]) -> io::Result<()> {
     temporary_name.push(name);
     temporary_name.push(".new");
     let temporary = folder.join(temporary_name);
+    let reached = |step| crash_points::reached(format_args!("{}: {step}", path.display()));
+    reached("to be replaced");
     let mut file = create_anew(&temporary)?;
+    reached("the new one made");
     file.write_all(content)?;
+    reached("written");
     sync(&file)?;
+    reached("synced");
     std::fs::rename(&temporary, path)?;
-    sync_folder(folder)
+    reached("renamed");
+    sync_folder(folder)?;
+    reached("replaced");
+    Ok(())
 }
 
 /// Makes renames and new names in a folder durable.

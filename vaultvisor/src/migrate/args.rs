@@ -20,6 +20,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    crash_points,
     error_chain::Shown,
     journal::atomic_file::{sync, sync_folder},
     process::program::{self, Bounds, Finished, ProgramError},
@@ -185,6 +186,9 @@ impl Revisions {
     pub fn store(&self, args: &[String]) -> Result<u32, RevisionError> {
         let newest = self.newest()?;
         if newest > 0 && self.load(newest).is_ok_and(|kept| kept == args) {
+            // A crash may have come between its name and the disk.
+            let path = self.path(newest);
+            self.settle().map_err(|source| RevisionError { doing: "sync", path, source })?;
             return Ok(newest);
         }
         let number = newest + 1;
@@ -195,21 +199,38 @@ impl Revisions {
 
     fn write(&self, path: &Path, args: &[String]) -> io::Result<()> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let new = self.folder.join(".new");
-        // Left by a crash; it never had a number.
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        self.remove_new()?;
+        let new = self.new_path();
         let mut file = File::options().write(true).create_new(true).mode(0o400).open(&new)?;
         // On one line: indented, the longest that are taken would be more than is read.
         let mut text = serde_json::to_vec(args)?;
         text.push(b'\n');
         file.write_all(&text)?;
         sync(&file)?;
+        let reached = |step| crash_points::reached(format_args!("{}: {step}", path.display()));
+        reached("synced");
         // A link, unlike a rename, never takes another file's place.
         fs::hard_link(&new, path)?;
-        fs::remove_file(&new)?;
+        reached("linked");
+        self.settle()?;
+        reached("kept");
+        Ok(())
+    }
+
+    fn new_path(&self) -> PathBuf {
+        self.folder.join(".new")
+    }
+
+    /// Removes what has no number, or has got one besides: it is there for as long as one is written, and after a crash.
+    fn remove_new(&self) -> io::Result<()> {
+        match fs::remove_file(self.new_path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        self.remove_new()?;
         sync_folder(&self.folder)
     }
 }

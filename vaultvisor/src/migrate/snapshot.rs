@@ -34,6 +34,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    crash_points,
     decide::state::Build,
     journal::atomic_file::{self, WriteError},
 };
@@ -270,7 +271,12 @@ impl Snapshots {
 
     /// Removes some.
     pub fn remove(&self, ids: &[u64]) -> Result<(), SnapshotError> {
-        ids.iter().try_for_each(|id| remove_tree(&self.folder, id.to_string().as_ref()))
+        ids.iter().try_for_each(|id| {
+            crash_points::reached(format_args!("snapshot {id}: to be removed"));
+            remove_tree(&self.folder, id.to_string().as_ref())?;
+            crash_points::reached(format_args!("snapshot {id}: removed"));
+            Ok(())
+        })
     }
 }
 

@@ -178,7 +178,8 @@ fn rule_7_what_never_ran_here_is_looked_at_again_before_it_is_switched_to() {
     let running = driver.state.running().cloned().expect("a process");
     let observed =
         Observed::Runs { build: running.build, pid: running.pid, since: running.since, told_to_end: false };
-    assert_eq!(driver.recover(&all(), 1, observed), [fetch(&two())]);
+    let keep = vec![one().binary_checksum, two().binary_checksum];
+    assert_eq!(driver.recover(&all(), 1, observed), [Action::Prune { keep }, fetch(&two())]);
     assert_eq!(driver.step(unfit(&two())), []);
     assert_eq!(driver.state.rejected.len(), 1);
 }

@@ -28,6 +28,10 @@ fn rule_7_a_first_release_is_not_started_before_the_chain_named_it_and_it_is_pro
     assert_eq!(driver.state.name(), Name::Fetching);
 }
 
+fn prune(keep: &Release) -> Action {
+    Action::Prune { keep: vec![keep.binary_checksum] }
+}
+
 fn ended(release: &Release, pid: u32, ending: Ending) -> Observed {
     Observed::Ended { build: Some(Build::from(release)), pid, ending, told_to_end: false }
 }
@@ -40,11 +44,23 @@ fn runs(release: &Release, pid: u32, since: Moment) -> Observed {
 fn rule_7_a_running_vault_is_adopted_and_left_alone() {
     let mut driver = Driver::running(&one());
     let (pid, since) = (driver.next_pid, driver.state.running().expect("a process").since);
-    assert_eq!(driver.recover(&all(), 1, runs(&one(), pid, since)), []);
+    assert_eq!(driver.recover(&all(), 1, runs(&one(), pid, since)), [prune(&one())]);
     assert_eq!(driver.state.name(), Name::Running);
     assert_eq!(wake_at(&driver.state, driver.now.moment), None, "the chain is not waited for");
     assert_eq!(driver.chain(&one()), []);
     assert_eq!(driver.chain(&two()), [switch_to(&two())].map(|_| fetch(&two())));
+}
+
+#[test]
+fn rule_7_what_a_crash_kept_from_being_removed_goes_when_what_proved_itself_is_taken_over() {
+    let mut driver = Driver::on_trial(&one(), &two());
+    let (pid, since) = (driver.next_pid, driver.state.running().expect("a process").since);
+    // On probation there is a way back still.
+    assert_eq!(driver.recover(&all(), 1, runs(&two(), pid, since)), []);
+    driver.chain(&two());
+    assert_eq!(driver.tick(), [prune(&two())]);
+    // Vaultvisor died before it had begun with that.
+    assert_eq!(driver.recover(&all(), 1, runs(&two(), pid, since)), [prune(&two())]);
 }
 
 #[test]

@@ -147,3 +147,23 @@ fn what_a_program_printed_without_end_is_not_repeated_in_the_refusal() {
     let said = parse(format!("{:?}", "x".repeat(500_000)).as_bytes()).expect_err("a text is no array");
     assert!(said.len() < 1000 && said.contains("string \"xxx"), "{} bytes", said.len());
 }
+
+#[test]
+fn what_a_crash_left_of_a_revision_is_taken_over_or_removed() {
+    let folder = tempfile::tempdir().expect("folder");
+    let revisions = Revisions::new(folder.path());
+    let args = vec!["--new".to_owned()];
+    let names = || -> Vec<_> {
+        let entries = fs::read_dir(folder.path().join("args")).expect("there");
+        entries.map(|entry| entry.expect("listed").file_name()).collect()
+    };
+    // Before it had its number.
+    fs::create_dir(folder.path().join("args")).expect("folder");
+    fs::write(revisions.new_path(), "half").expect("left");
+    assert_eq!(revisions.store(&args).expect("stored"), 1);
+    assert_eq!(names(), ["1.json"]);
+    // And after.
+    fs::hard_link(revisions.path(1), revisions.new_path()).expect("left");
+    assert_eq!(revisions.store(&args).expect("the same"), 1);
+    assert_eq!(names(), ["1.json"]);
+}
