@@ -87,6 +87,8 @@ run "clippy" clippy
 run "documentation" docs
 run "pallet alone" ./scripts/check-pallet.sh
 run "tests" tests
+# One point of seven, of every scenario: all of them are `scripts/crash-points.sh`.
+run "crash points" ./scripts/crash-points.sh --every 7 --first 4
 
 printf '\n%s%5d s  all\n\n' "$times" "$SECONDS"
 awk '/^test result: / { passed += $4; failed += $6 } END { printf "%d passed, %d failed\n", passed, failed }' "$log"

@@ -216,8 +216,17 @@ impl Operator {
         self.path("bin").join(name)
     }
 
-    fn run_command(&self, mut command: Command) -> Child {
-        command.args(["run", "--verbose", "--config"]).arg(self.config_path());
+    /// Starts the daemon as a service does, whose log does not tell of each block.
+    pub fn run_quietly(&self) -> Child {
+        self.run_with(self.vaultvisor_command(), &[])
+    }
+
+    fn run_command(&self, command: Command) -> Child {
+        self.run_with(command, &["--verbose"])
+    }
+
+    fn run_with(&self, mut command: Command, options: &[&str]) -> Child {
+        command.arg("run").args(options).arg("--config").arg(self.config_path());
         Child::spawn("vaultvisor", command, self.folder.path())
     }
 
