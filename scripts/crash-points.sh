@@ -6,7 +6,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 case ${1:-} in
     --help | -h)
         printf 'usage: scripts/crash-points.sh [--every N] [--first N] [--scenario NAME]\n\n'
-        printf 'Without options: every point of every scenario, about 8 minutes on 2 cores.\n'
+        printf 'Without options: every point of every scenario, about 3 minutes on 2 cores.\n'
         exit 0
         ;;
 esac

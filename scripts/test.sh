@@ -76,7 +76,7 @@ tests() { RUST_TEST_THREADS=4 cargo test --workspace --locked 2>&1 | tee "$log";
 clippy() { cargo clippy --workspace --all-targets --locked -- --deny warnings; }
 docs() { RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked; }
 
-printf 'test: takes about 45 minutes the first time on 2 cores (it compiles a whole node), about 13 afterwards\n'
+printf 'test: takes about 45 minutes the first time on 2 cores (it compiles a whole node), about 17 afterwards\n'
 run "set up" ./scripts/setup.sh
 run "format" format
 run "scripts" shellcheck scripts/*.sh .ci/run
