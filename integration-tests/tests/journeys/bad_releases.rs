@@ -209,6 +209,15 @@ async fn t07_when_the_old_release_fails_too_it_is_tried_ever_more_slowly_and_tha
     assert_eq!(operator.lives().iter().filter(|life| life.release.as_deref() == Some("2.0.0")).count(), 1);
 }
 
+const DAY_SECS: i64 = 24 * 3600;
+
+/// Of a time of the status, such as `2026-11-26T12:58:29Z`: which second of its day it is.
+fn second_of_day(time: &str) -> i64 {
+    let (_, clock) = time.split_once('T').expect("RFC 3339");
+    let number = |digits: &str| digits.parse::<i64>().expect("RFC 3339");
+    clock.trim_end_matches('Z').split(':').map(number).fold(0, |sum, part| sum * 60 + part)
+}
+
 #[tokio::test]
 async fn t08_a_rejection_outlives_vaultvisor_and_a_new_statement_or_the_operator_earn_one_try() {
     let journey = Journey::begin().await;
@@ -237,6 +246,8 @@ async fn t08_a_rejection_outlives_vaultvisor_and_a_new_statement_or_the_operator
     operator::has_seen(&daemon, journey.chain.finalized_number().await + 2).await;
     // When it is tried again is told in whole seconds of a clock that nothing is timed by, once the one, once the next.
     let but_for_its_time = |rejected: &Rejected| Rejected { retry_at: String::new(), ..rejected.clone() };
+    let (before, after) = (second_of_day(&rejected[0].retry_at), second_of_day(&heard.rejected[0].retry_at));
+    assert!([0, 1, DAY_SECS - 1].contains(&(after - before).abs()), "its wait goes on: {before}, {after}");
     let [rejected, heard] = [&rejected, &heard.rejected]
         .map(|rejected| rejected.iter().map(but_for_its_time).collect::<Vec<_>>());
     assert_eq!(heard, rejected, "as it was");
