@@ -72,7 +72,9 @@ format() {
 # another selection would compile the node's 800 dependencies again.
 build() { cargo build --workspace --bins --locked; }
 # Four at a time: a journey mostly waits, for blocks and for silence to be called silence, so two cores carry twice as many.
-tests() { RUST_TEST_THREADS=4 cargo test --workspace --locked 2>&1 | tee "$log"; }
+# With a limit, several times what they take from cold: one that hangs is to be named in the log, and not to be found
+# missing when the whole run is ended from outside.
+tests() { RUST_TEST_THREADS=4 timeout --kill-after=10 45m cargo test --workspace --locked 2>&1 | tee "$log"; }
 clippy() { cargo clippy --workspace --all-targets --locked -- --deny warnings; }
 docs() { RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --locked; }
 

@@ -62,11 +62,14 @@ pub(super) struct Synced {
 
 /// A runtime with one thread: verifying proofs and compiling a chain's runtime takes up to some 100 ms at a stretch, for
 /// which no vault should wait.
-struct OwnRuntime(Option<Runtime>);
+pub(super) struct OwnRuntime(Option<Runtime>);
 
 impl OwnRuntime {
-    fn new() -> Result<Self, StartError> {
+    pub(super) fn new() -> Result<Self, StartError> {
         let runtime = Builder::new_multi_thread()
+            // And no second one. A task of the library starts another again that has ended, until that takes a message. In
+            // a runtime that ends none does, so a thread that still polls the one while a second drops the other would
+            // do so for ever.
             .worker_threads(1)
             // For the system's resolver, one name at a time.
             .max_blocking_threads(1)

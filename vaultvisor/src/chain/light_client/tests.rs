@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::{
     chain_spec::Specs,
-    client::{THREAD, add_chains},
+    client::{OwnRuntime, THREAD, add_chains},
     *,
 };
 
@@ -67,7 +67,7 @@ async fn kept_at(spec: &str) -> String {
 }
 
 /// Where the library says that it starts from.
-fn starts_from(spec: &str, kept: &str) -> String {
+async fn starts_from(spec: &str, kept: &str) -> String {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
@@ -76,7 +76,12 @@ fn starts_from(spec: &str, kept: &str) -> String {
         .finish();
     let specs = Specs { chain: spec.to_owned(), relay_chain: None };
     let synced = Synced { chain: kept.to_owned(), relay_chain: String::new() };
-    tracing::subscriber::with_default(subscriber, || drop(add_chains(&specs, &synced).expect("it starts")));
+    let start = async move {
+        tracing::subscriber::with_default(subscriber, || {
+            drop(add_chains(&specs, &synced).expect("it starts"))
+        });
+    };
+    OwnRuntime::new().expect("a thread").spawn(start).await.expect("nobody panicked");
     let log = String::from_utf8(std::mem::take(&mut *log.0.lock().expect("nobody panicked"))).expect("UTF-8");
     let start = log.lines().find(|line| line.contains(" starting at: ")).expect("it says so");
     let source = if start.contains("Database starting at") { "kept" } else { "spec" };
@@ -116,15 +121,15 @@ async fn it_goes_on_from_what_was_kept_and_not_from_its_checkpoint() {
     let _alone = ALONE.lock().await;
     let (early, late) = (spec_with_checkpoint(50), spec_with_checkpoint(70));
     let kept = kept_at(&late).await;
-    assert_eq!(starts_from(&early, &kept), "kept(#70)");
-    assert_eq!(starts_from(&early, ""), "spec(#50)");
+    assert_eq!(starts_from(&early, &kept).await, "kept(#70)");
+    assert_eq!(starts_from(&early, "").await, "spec(#50)");
     // A newer checkpoint, in a specification that was replaced, goes before it.
-    assert_eq!(starts_from(&late, &kept_at(&early).await), "spec(#70)");
+    assert_eq!(starts_from(&late, &kept_at(&early).await).await, "spec(#70)");
     // Of another chain, or nonsense: not used, and no reason not to start.
     let genesis = &serde_json::from_str::<Value>(&kept).expect("JSON")["genesisHash"];
     let other_chain = kept.replace(genesis.as_str().expect("text"), &"0".repeat(64));
     for useless in [&other_chain, "nonsense", "{}"] {
-        assert_eq!(starts_from(&early, useless), "spec(#50)", "{useless}");
+        assert_eq!(starts_from(&early, useless).await, "spec(#50)", "{useless}");
     }
 }
 
@@ -142,6 +147,12 @@ async fn nothing_is_left_of_one_that_is_dropped() {
     let rpc = client.chain.clone();
     drop(client);
     tokio::time::timeout(PATIENCE, gone()).await.expect("its thread ends");
+    // At whatever it is when it is dropped: here while it starts its parts.
+    for _ in 0..100 {
+        let client = start(spec_with_checkpoint(50), None, "").await.expect("it starts");
+        client.chain.request::<String>("chainSpec_v1_genesisHash", rpc_params![]).await.expect("known");
+    }
+    tokio::time::timeout(PATIENCE, gone()).await.expect("all their threads end");
     // Whoever still holds the way in is told, and does not wait for ever.
     let answer = rpc.request::<Value>("system_health", rpc_params![]);
     let answer = tokio::time::timeout(PATIENCE, answer).await.expect("it does not hang");
