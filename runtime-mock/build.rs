@@ -5,7 +5,9 @@ fn main() {
     {
         // The builder looks for Cargo.lock upwards from the target folder, which may lie elsewhere;
         // without the lock file it would take whatever versions are newest.
-        std::env::set_var("WASM_BUILD_WORKSPACE_HINT", concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        // Asked for now and not when this was compiled: a target folder may serve several checkouts in turn.
+        let package = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says it to all whom it runs");
+        std::env::set_var("WASM_BUILD_WORKSPACE_HINT", format!("{package}/.."));
         if is_for_clippy() {
             std::env::set_var("SKIP_WASM_BUILD", "");
         }
