@@ -10,7 +10,7 @@ use integration_tests::{
     child::{Child, Signal},
     journey::Journey,
     ledger,
-    operator::{Operator, VAULT},
+    operator::{Operator, VAULT, is_alive},
     orders::Order,
     releases::Release,
     tree::see,
@@ -196,21 +196,26 @@ async fn in_the_arguments(victim: Victim) {
     // It says that it has begun, and does not end before the test lets it.
     let (begun, go_on) = (operator.home().with_file_name("begun"), operator.home().with_file_name("go-on"));
     let program = format!(
-        "#!/bin/sh\nset -e\necho >{}\nwhile [ ! -e {} ]; do sleep 0.02; done\n{}",
+        "#!/bin/sh\nset -e\necho $$ >{}\nwhile [ ! -e {} ]; do sleep 0.02; done\n{}",
         begun.display(),
         go_on.display(),
         ARGS_MIGRATION.strip_prefix("#!/bin/sh\n").expect("a shell's"),
     );
     let files = [("args-migration", program.as_str()), ("state-migration", MIGRATION)];
     let second = release_with(&journey, "2.0.0", &files).await;
-    wait::until("the migration of the arguments to begin", async || match begun.exists() {
-        true => Ok(()),
-        false => Err("it has not".to_owned()),
+    let program = wait::until("the migration of the arguments to begin", async || {
+        let pid = fs::read_to_string(&begun).map_err(|error| error.to_string())?;
+        pid.trim().parse::<u32>().map_err(|error| error.to_string())
     })
     .await;
     assert_eq!(operator.lives().len(), 1, "nothing is stopped for it");
     kill(keeper, victim, &mut daemon).await;
     if victim != Victim::Keeper {
+        wait::until("the program to end with its vaultvisor", async || match is_alive(program) {
+            true => Err(format!("{program} lives")),
+            false => Ok(()),
+        })
+        .await;
         daemon = operator.run();
     }
     fs::write(&go_on, "").expect("the folder is ours");

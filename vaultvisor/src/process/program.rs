@@ -15,10 +15,11 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{PASSED_ON, descriptors::as_given};
+use super::{PASSED_ON, descriptors::as_given, raw};
 
 /// Enough of its complaints to see what is wrong; the rest is read and forgotten.
 const MAX_COMPLAINT_BYTES: usize = 4096;
+
 /// How much a program may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -96,7 +97,8 @@ impl Drop for Group {
     }
 }
 
-/// Runs a program with this on its standard input.
+/// Runs a program with this on its standard input. To be called in the runtime, whose threads last as long as the process:
+/// the program is killed with the one that starts it, so that none hangs for ever behind a vaultvisor that was killed.
 pub async fn run(
     program: &Path,
     args: &[impl AsRef<OsStr>],
@@ -104,7 +106,9 @@ pub async fn run(
     bounds: Bounds,
 ) -> Result<Finished, ProgramError> {
     let passed_on = PASSED_ON.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
-    let child = as_given(&mut Command::new(program))
+    let mut command = Command::new(program);
+    raw::end_with_us(as_given(&mut command));
+    let child = command
         .args(args)
         .env_clear()
         .envs(passed_on)

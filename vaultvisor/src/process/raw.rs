@@ -1,10 +1,10 @@
-//! What has no safe form: `fork` with `execveat`, `signalfd`, limits of a program that is started, waiting for a
-//! descriptor in the runtime, and how memory is allocated.
+//! What has no safe form: `fork` with `execveat`, `signalfd`, limits and the end of a program that is started, waiting for
+//! a descriptor in the runtime, and how memory is allocated.
 //!
-//! This is the only module of the project with `unsafe`. All of it but [`Readable`], [`limit_descriptors`] and
-//! [`hold_little_memory`] is used by the keeper alone, which has a single thread: after its `fork` the child may therefore do what a
-//! single-threaded program may, and it still restricts itself to system calls on memory that was prepared
-//! before.
+//! This is the only module of the project with `unsafe`. All of it but [`Readable`], [`limit_descriptors`],
+//! [`end_with_us`] and [`hold_little_memory`] is used by the keeper alone, which has a single thread: after its `fork` the
+//! child may therefore do what a single-threaded program may, and it still restricts itself to system calls on memory
+//! that was prepared before.
 
 use std::{
     ffi::{CString, c_char, c_int},
@@ -12,7 +12,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     process::Command,
@@ -178,6 +178,21 @@ pub(super) fn limit_descriptors(command: &mut Command, limit: Rlimit) {
     // touches no memory that another thread may have been changing at the fork.
     unsafe {
         command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?));
+    }
+}
+
+/// Has a command's program killed when the thread that starts it ends, which for one of the runtime's is when this
+/// process does. What the program itself has started is not.
+pub(super) fn end_with_us(command: &mut Command) {
+    let us = Pid::from_raw(std::process::id().cast_signed());
+    // SAFETY: the closure makes two system calls on values that it owns: it takes no lock, allocates nothing, and touches
+    // no memory that another thread may have been changing at the fork.
+    unsafe {
+        command.pre_exec(move || {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            // Set before the parent is looked at, so that one that ended in between is noticed.
+            if getppid() == us { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
+        });
     }
 }
 
