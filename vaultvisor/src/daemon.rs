@@ -373,11 +373,17 @@ impl Drop for AbortOnDrop {
 /// Both clocks, now. The monotonic one is that of the timers: it stands still while the machine sleeps.
 pub(crate) fn now() -> Now {
     let moment = crate::decide::Moment(crate::process::monotonic_ns() / 1_000_000);
-    Now { moment, unix_secs: unix_secs(std::time::SystemTime::now()) }
+    let unix = since_1970(std::time::SystemTime::now());
+    Now { moment, unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
 }
 
 fn unix_secs(time: std::time::SystemTime) -> u64 {
-    time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    since_1970(time).as_secs()
+}
+
+fn since_1970(time: std::time::SystemTime) -> std::time::Duration {
+    // A clock from before 1970 is as wrong as one of 1970.
+    time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

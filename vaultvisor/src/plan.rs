@@ -220,7 +220,7 @@ async fn plan_vault(
     let network = &settings.networks[&vault.network];
     let policy = daemon::policy(vault, settings.startup_chain_wait);
     let seen = chain.view.as_ref().map(|view| {
-        let seen_at = Time(now.unix_secs);
+        let seen_at = Time(now.unix_secs());
         ChainSeen::of_view(view, seen_at, chain)
     });
     let Standing { state, recovered, machine, remark } = match standing {

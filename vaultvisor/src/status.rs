@@ -16,7 +16,7 @@ use crate::{
     chain::{ChainStatus, ChainView},
     config::{Settings, Vault},
     daemon::home::{Home, vault_folder},
-    decide::state::{Concern, Moment, Name, State, Wait},
+    decide::state::{Concern, Name, State, Wait},
     error_chain::Chained,
     journal::{NetworkJournal, NetworkRecord, NetworkRecords, Recorded, VaultJournal},
     release::{Checksum, GenesisHash, Version},
@@ -322,8 +322,7 @@ impl ChainSeen {
 
 /// A wait of the state as wall-clock time. Both clocks are read now, so a jump of the wall clock shows.
 fn at(wait: Wait, now: crate::decide::Now) -> Time {
-    let Moment(until) = wait.bounded(now.moment).until;
-    Time(now.unix_secs + until.saturating_sub(now.moment.0) / 1000)
+    Time(wait.bounded(now.moment).over_at_unix_secs(now))
 }
 
 impl VaultStatus {

@@ -244,7 +244,7 @@ async fn t08_a_rejection_outlives_vaultvisor_and_a_new_statement_or_the_operator
         })
         .await;
     operator::has_seen(&daemon, journey.chain.finalized_number().await + 2).await;
-    // When it is tried again is told in whole seconds of a clock that nothing is timed by, once the one, once the next.
+    // When it is tried again is told by a clock that nothing is timed by, and that may be set meanwhile.
     let but_for_its_time = |rejected: &Rejected| Rejected { retry_at: String::new(), ..rejected.clone() };
     let (before, after) = (second_of_day(&rejected[0].retry_at), second_of_day(&heard.rejected[0].retry_at));
     assert!([0, 1, DAY_SECS - 1].contains(&(after - before).abs()), "its wait goes on: {before}, {after}");

@@ -65,7 +65,7 @@ fn goes_on(state: &State) {
 fn lives_on(state: &State, recovered: Event, policy: &Policy) {
     let chain = Event::Chain { view: None, best_spec_version: Some(u32::MAX), problem: None };
     let died = |state: &State| state.running().map(|running| running.pid);
-    let mut now = Now { moment: Moment(60_000), unix_secs: 1_700_000_000 };
+    let mut now = Now { moment: Moment(60_000), unix_ms: 1_700_000_000_000 };
     let mut state = decide(state, &recovered, now, policy).next;
     for step in 0..6 {
         let event = match (step, died(&state)) {
@@ -78,7 +78,7 @@ fn lives_on(state: &State, recovered: Event, policy: &Policy) {
         now.moment = wake_at(&state, now.moment).unwrap_or(now.moment);
         state = decide(&state, &event, now, policy).next;
     }
-    comes_back(&Recorded { state, since_unix_secs: now.unix_secs });
+    comes_back(&Recorded { state, since_unix_secs: now.unix_secs() });
 }
 
 fn some_build() -> Build {

@@ -148,7 +148,7 @@ impl Fleet {
             problem: None,
             http_problem: None,
         };
-        Self { shared, started_at: Time(super::now().unix_secs), inner: Mutex::new(inner) }
+        Self { shared, started_at: Time(super::now().unix_secs()), inner: Mutex::new(inner) }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {

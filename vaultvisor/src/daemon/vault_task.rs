@@ -290,7 +290,7 @@ impl VaultTask {
     fn line(&self, entry: Entry) -> Record {
         let configured = self.channels.configured.borrow();
         let network = configured.vault.network.clone();
-        Record { at: Time(now().unix_secs), vault: Some(self.name.clone()), network, entry }
+        Record { at: Time(now().unix_secs()), vault: Some(self.name.clone()), network, entry }
     }
 
     /// Asks the process on probation, and no other, whether it is well.
@@ -313,7 +313,7 @@ impl VaultTask {
         let needed: BTreeSet<_> = next.needed().into_iter().collect();
         self.shared.needed.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name.clone(), needed);
         if next.name() != self.recorded.state.name() {
-            self.recorded.since_unix_secs = now().unix_secs;
+            self.recorded.since_unix_secs = now().unix_secs();
             tracing::info!(vault = self.name, from = %self.recorded.state.name(), to = %next.name(), "state");
         }
         self.recorded.state = next;

@@ -38,7 +38,7 @@ impl Deciding<'_> {
             None => "held".to_owned(),
         };
         self.note(Kind::Held, None, None, text.clone());
-        self.state.hold = Some(Hold { reason, since_unix_secs: self.now.unix_secs });
+        self.state.hold = Some(Hold { reason, since_unix_secs: self.now.unix_secs() });
         Ok(match self.state.is_switching() {
             true => format!("{text}, as soon as the switch that is under way has ended"),
             false => text,

@@ -36,7 +36,7 @@ impl Deciding<'_> {
                         from: old.build.clone(),
                         to: build.clone(),
                         downtime_us: downtime_us.unwrap_or(0),
-                        at_unix_secs: self.now.unix_secs,
+                        at_unix_secs: self.now.unix_secs(),
                     });
                 }
                 from = Some(old.build);

@@ -62,7 +62,7 @@ impl Driver {
     fn new() -> Self {
         let mut driver = Self {
             state: State::default(),
-            now: Now { moment: Moment(1_000_000), unix_secs: 1_700_000_000 },
+            now: Now { moment: Moment(1_000_000), unix_ms: 1_700_000_000_000 },
             policy: Policy { probation: PROBATION, seed: 7, ..Policy::default() },
             next_pid: 100,
             finalized: 10,
@@ -111,7 +111,7 @@ impl Driver {
 
     fn pass(&mut self, time: Duration) {
         self.now.moment = self.now.moment.after(time);
-        self.now.unix_secs += time.as_secs();
+        self.now.unix_ms += super::time::millis(time);
     }
 
     /// Lets time pass until the next wait is over, and ticks.

@@ -29,8 +29,15 @@ pub struct BootId(pub String);
 pub struct Now {
     /// The clock that every wait is measured on.
     pub moment: Moment,
-    /// Seconds since 1970; only ever shown to people.
-    pub unix_secs: u64,
+    /// Milliseconds since 1970; only ever shown to people.
+    pub unix_ms: u64,
+}
+
+impl Now {
+    /// Whole seconds since 1970.
+    pub fn unix_secs(self) -> u64 {
+        self.unix_ms / 1000
+    }
 }
 
 /// A wait that may outlive the process: until when, and how long it was when it began.
@@ -76,6 +83,14 @@ impl Wait {
     /// How much of it is left, in milliseconds.
     pub fn left_ms(self, now: Moment) -> u64 {
         self.until.0.saturating_sub(now.0)
+    }
+
+    /// When it is over, in whole seconds since 1970; what waits for it does not begin later than that.
+    ///
+    /// From now on the wall clock, so that a jump of that shows, and in milliseconds, because the seconds of the two clocks
+    /// do not begin together: the answer would be one second or the next, depending on when it is asked for.
+    pub fn over_at_unix_secs(self, now: Now) -> u64 {
+        now.unix_ms.saturating_add(self.left_ms(now.moment)).div_ceil(1000)
     }
 }
 

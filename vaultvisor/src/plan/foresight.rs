@@ -323,7 +323,7 @@ impl Foresight<'_> {
         let waits = waits.into_iter().flatten().filter(|(wait, _)| !wait.is_over(self.now.moment));
         let (wait, why) = waits.min_by_key(|(wait, _)| wait.until)?;
         let left_ms = wait.left_ms(self.now.moment);
-        self.now.unix_secs += left_ms.div_ceil(1000);
+        self.now.unix_ms = self.now.unix_ms.saturating_add(left_ms);
         self.now.moment = self.now.moment.after(Duration::from_millis(left_ms));
         self.deeds.push(Deed::Wait { wait, why });
         Some(Event::Tick)

@@ -71,7 +71,7 @@ pub(super) struct Teller<'a> {
 
 /// When a wait is over. Not bounded to its length from now: it may begin later.
 pub(super) fn time_of(wait: Wait, now: Now) -> Time {
-    Time(now.unix_secs + wait.left_ms(now.moment).div_ceil(1000))
+    Time(wait.over_at_unix_secs(now))
 }
 
 impl Teller<'_> {

@@ -184,7 +184,7 @@ impl Life {
         let quiet = decide::is_within_switch(&before, &event, &next);
         daemon.unwritten |= next != before;
         daemon.recorded.state = next;
-        daemon.recorded.since_unix_secs = now.unix_secs;
+        daemon.recorded.since_unix_secs = now.unix_secs();
         if daemon.unwritten && !quiet {
             if self.faults && self.rng.chance(0.004) {
                 // The write is cut short: after a crash the old file is there, or the new one.

@@ -62,7 +62,7 @@ pub(crate) struct Machine {
     pub(crate) total_ms: u64,
     /// The clock of this boot.
     pub(crate) moment_ms: u64,
-    pub(crate) unix_secs: u64,
+    pub(crate) unix_ms: u64,
     pub(crate) boot: u32,
     next_pid: u32,
     /// The newest process of this boot.
@@ -88,7 +88,7 @@ impl Machine {
         Self {
             total_ms: 0,
             moment_ms: rng.below(10_000_000),
-            unix_secs: 1_700_000_000,
+            unix_ms: 1_700_000_000_000,
             boot: 1,
             next_pid: 100,
             process: None,
@@ -104,7 +104,7 @@ impl Machine {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { moment: Moment(self.moment_ms), unix_secs: self.unix_secs }
+        Now { moment: Moment(self.moment_ms), unix_ms: self.unix_ms }
     }
 
     pub(crate) fn boot_id(&self) -> BootId {
@@ -115,7 +115,7 @@ impl Machine {
         let passed = total_ms.saturating_sub(self.total_ms);
         self.total_ms += passed;
         self.moment_ms += passed;
-        self.unix_secs += passed / 1000;
+        self.unix_ms += passed;
         self.intruder_until.take_if(|until| *until <= self.total_ms);
     }
 

@@ -285,7 +285,7 @@ impl Life {
             6 => self.machine.disk_refuses = !self.machine.disk_refuses,
             7 => {
                 let jump = self.rng.below(63_072_000);
-                self.machine.unix_secs = 1_600_000_000 + jump;
+                self.machine.unix_ms = (1_600_000_000 + jump) * 1000;
                 self.trace("the wall clock jumps".into());
             }
             8 => {

@@ -33,3 +33,17 @@ fn rule_11_an_immediate_retry_is_still_one_after_a_reboot() {
     assert_eq!(driver.fetched(&two()), []);
     assert_eq!(driver.chain(&two()), [start(&two())]);
 }
+
+#[test]
+fn rule_11_when_a_wait_is_over_does_not_depend_on_when_that_is_asked() {
+    // The second of the one clock begins 300 ms after that of the other.
+    let now = |passed_ms: u64| Now {
+        moment: Moment(5_000_300 + passed_ms),
+        unix_ms: 1_700_000_000_000 + passed_ms,
+    };
+    let wait = Wait::start(now(0).moment, Duration::from_millis(9_500));
+    for passed_ms in 0..=9_500 {
+        assert_eq!(wait.over_at_unix_secs(now(passed_ms)), 1_700_000_010, "{passed_ms}");
+    }
+    assert_eq!(Wait::start(Moment(0), Duration::MAX).over_at_unix_secs(now(0)), u64::MAX.div_ceil(1000));
+}

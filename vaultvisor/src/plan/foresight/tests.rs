@@ -7,7 +7,7 @@ use crate::{
     release::{GenesisHash, Release},
 };
 
-const NOW: Now = Now { moment: Moment(1_000_000), unix_secs: 1_700_000_000 };
+const NOW: Now = Now { moment: Moment(1_000_000), unix_ms: 1_700_000_000_000 };
 const MACHINE: Machine = Machine { next_revision: 1, next_snapshot: 1, in_the_way: None };
 const ARGS: Checksum = Checksum([0xa; 32]);
 const STATE: Checksum = Checksum([0xb; 32]);
