@@ -32,7 +32,7 @@ pub use self::{
     vault::{Data, HealthUrl, Logs, Probation, Stop, Vault},
 };
 use crate::{artifact::fetch::Limits, decide::policy::STARTUP_CHAIN_WAIT};
-use file::{Json, Keys, Node, Problem, Reader};
+use file::{Fields, Json, Keys, Node, Problem, Reader};
 
 /// Where the locks of all vaults of a machine lie, whoever runs them.
 pub const DEFAULT_LOCK_DIR: &str = "/run/lock/vaultvisor";
@@ -140,10 +140,24 @@ pub fn locate(named: Option<&Path>) -> Result<PathBuf, ConfigError> {
 
 /// Reads and validates a configuration file.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Settings, ConfigError> {
+    parse(&read(path)?, overrides)
+        .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+}
+
+fn read(path: &Path) -> Result<Json, ConfigError> {
     let text = std::fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    let json: Json = serde_json::from_slice(&text)
-        .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })?;
-    parse(&json, overrides).map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
+    serde_json::from_slice(&text).map_err(|source| ConfigError::Syntax { path: path.to_owned(), source })
+}
+
+/// Reads the home alone: whoever only speaks to the vaultvisor that runs there can do so whatever else the file says.
+pub fn home(path: &Path, overrides: &Overrides) -> Result<PathBuf, ConfigError> {
+    let json = read(path)?;
+    let mut reader = Reader::default();
+    let root = reader.fields(&Node::root(&json), &KEYS);
+    // What is wrong elsewhere is of no concern here.
+    reader.problems.clear();
+    read_home(&mut reader, &root, overrides)
+        .ok_or(ConfigError::Invalid { path: path.to_owned(), problems: reader.problems })
 }
 
 /// Validates a configuration that is already JSON.
@@ -151,19 +165,7 @@ pub fn parse(json: &Json, overrides: &Overrides) -> Result<Settings, Vec<Problem
     let mut reader = Reader::default();
     let root = reader.fields(&Node::root(json), &KEYS);
 
-    let home = match &overrides.home {
-        Some(home) => {
-            // What the variable goes before must make sense all the same.
-            if let Some(node) = root.get("home") {
-                path(&mut reader, node);
-            }
-            absolute(&mut reader, "VAULTVISOR_HOME", home)
-        }
-        None => root
-            .required("home", &mut reader, "the folder for everything that vaultvisor keeps")
-            .cloned()
-            .and_then(|node| path(&mut reader, &node)),
-    };
+    let home = read_home(&mut reader, &root, overrides);
     let lock_dir = match root.get("lock_dir") {
         Some(node) => path(&mut reader, node),
         None => Some(PathBuf::from(DEFAULT_LOCK_DIR)),
@@ -190,6 +192,23 @@ pub fn parse(json: &Json, overrides: &Overrides) -> Result<Settings, Vec<Problem
             vaults,
         }),
         _ => Err(reader.problems),
+    }
+}
+
+fn read_home(reader: &mut Reader, root: &Fields<'_>, overrides: &Overrides) -> Option<PathBuf> {
+    match &overrides.home {
+        Some(home) => {
+            // What the variable goes before must make sense all the same.
+            if let Some(node) = root.get("home") {
+                path(reader, node);
+            }
+            absolute(reader, "VAULTVISOR_HOME", home)
+        }
+        None => {
+            let node =
+                root.required("home", reader, "the folder for everything that vaultvisor keeps").cloned()?;
+            path(reader, &node)
+        }
     }
 }
 

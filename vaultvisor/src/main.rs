@@ -40,9 +40,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Prefetch => runtime.block_on(cli::prefetch::run(&cli.global)),
         Command::Add(args) => runtime.block_on(cli::add::run(&args, &cli.global)),
         Command::ForgetChain(args) => runtime.block_on(cli::forget_chain::run(&args, &cli.global)),
-        Command::Schema => {
-            Ok(io::stdout().lock().write_all(vaultvisor::config::schema::SCHEMA.as_bytes())?)
-        }
+        Command::Schema => cli::packaging::schema(),
         Command::Completions(args) => cli::packaging::completions(&args),
         Command::Man(args) => cli::packaging::man(&args),
         Command::Release(command) => runtime.block_on(cli::release::run(*command, &cli.global)),

@@ -267,6 +267,15 @@ fn t28_sighup_starts_and_stops_vaults_and_a_bad_file_changes_nothing() {
             .all(|said| log.contains(said))
             .then_some(())
     });
+    // Whoever speaks to the daemon needs to know where it lives, and nothing else of the file.
+    let wrong = json!({"home": site.path("home"), "vaults": {"a": {"network": "mars"}}});
+    fs::write(site.path("vaultvisor.json"), wrong.to_string()).expect("still being edited");
+    assert_eq!(site.say(&["hold", "a"]).0, 0);
+    assert_eq!(
+        (site.vault("a")["state"].clone(), site.kinds().last().cloned()),
+        (json!("held"), Some("held".into()))
+    );
+    assert_eq!(site.say(&["resume", "a"]).0, 0);
     fs::write(site.path("vaultvisor.json"), good).expect("repair");
     assert!(site.status()["problem"].as_str().expect("said").contains("vaults.a.network:"));
     assert_eq!(site.vault("a")["running"]["pid"], json!(vault));

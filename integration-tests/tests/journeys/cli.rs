@@ -27,6 +27,9 @@ async fn publish_prints_what_the_chain_states_then_and_show_agrees() {
     let shown: Value = command::vaultvisor(show).await.exited(0).json();
     assert_eq!(shown["current"]["version"], "1.0.0");
     assert_eq!(shown["current"]["checksum"], release.checksum);
+    let of_the_only_network: Value =
+        journey.operator.vaultvisor(&["release", "show", "--json"]).await.exited(0).json();
+    assert_eq!(of_the_only_network["current"], shown["current"]);
     assert_eq!(shown["current"]["sequence"], 1);
     assert_eq!(shown["genesis"], journey.chain.ready().genesis);
     assert!(shown["finalized"].as_u64() >= Some(block), "{shown}");

@@ -11,6 +11,7 @@ use crate::{
     chain::{
         ChainView, SourceSettings,
         check::{NetworkReport, SourceReport},
+        records::RecordName,
     },
     config::Network,
     daemon::places::release_urls,
@@ -31,10 +32,17 @@ pub async fn check(
     source: &SourceSettings,
     max_artifact_bytes: u64,
 ) -> (Vec<Finding>, Option<GenesisHash>) {
+    let name = &network.name;
+    let mut findings = Vec::new();
+    // Where only `clients-info` is read, every statement comes with a place of its own.
+    if network.release_urls.is_empty() && network.records.order() != [RecordName::ClientsInfo] {
+        let what = format!(
+            "there is none: every file has to be there already, by `vaultvisor add`, or expected networks.{name}.release_urls"
+        );
+        findings.push(Finding::doubtful(format!("{name}, release URLs"), what));
+    }
     let NetworkReport { sources, agreement } = crate::chain::check::check(source).await;
     let now_ms = unix_ms();
-    let mut findings = Vec::new();
-    let name = &network.name;
     for (address, told) in &sources {
         let found = told.as_ref().map_err(Clone::clone).and_then(|report| in_words(report, now_ms));
         findings.push(Finding::of(format!("{name}, {address}"), found));

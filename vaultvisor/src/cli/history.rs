@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Failure, Global, run::settings};
+use super::{Failure, Global, run::home};
 use crate::history::{self, Record};
 
 /// Options of `history`.
@@ -18,7 +18,7 @@ pub struct HistoryArgs {
 
 /// Prints the history, oldest first; with and without a daemon.
 pub fn run(args: &HistoryArgs, global: &Global) -> Result<(), Failure> {
-    let reading = history::read(&settings(global)?.home)?;
+    let reading = history::read(&home(global)?)?;
     if reading.damaged > 0 {
         tracing::warn!(lines = reading.damaged, "passed over lines that cannot be read, torn by a crash say");
     }

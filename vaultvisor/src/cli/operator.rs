@@ -5,7 +5,7 @@ use std::{
     path::{MAIN_SEPARATOR, Path},
 };
 
-use super::{Exit, Failure, Global, run::settings};
+use super::{Exit, Failure, Global, run::home};
 use crate::control::{self, Chosen, Reply, Request};
 
 /// Options of commands that need nothing but a vault.
@@ -75,8 +75,7 @@ fn chosen(text: &str) -> Result<Chosen, Failure> {
 }
 
 fn ask(request: &Request, global: &Global) -> Result<(), Failure> {
-    let home = settings(global)?.home;
-    match control::ask(&home, request)? {
+    match control::ask(&home(global)?, request)? {
         Reply::Done(text) => super::written(writeln!(io::stdout(), "{text}")),
         Reply::Invalid(text) => Err(Exit::Usage.failure()(anyhow::Error::msg(text))),
         Reply::Refused(text) => Err(anyhow::Error::msg(text).into()),

@@ -1,4 +1,4 @@
-//! `vaultvisor completions` and `vaultvisor man`: what packages ship beside the program, made from its own command line.
+//! `vaultvisor completions`, `man` and `schema`: what packages ship beside the program.
 
 use std::{
     io::{self, Write},
@@ -9,6 +9,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::{Cli, Failure};
+use crate::config::schema::SCHEMA;
 
 const NAME: &str = "vaultvisor";
 
@@ -25,6 +26,11 @@ pub struct ManArgs {
     /// Write a page for each command into this folder, instead of printing the first one
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+}
+
+/// Prints the JSON Schema of the configuration.
+pub fn schema() -> Result<(), Failure> {
+    super::written(io::stdout().write_all(SCHEMA.as_bytes()))
 }
 
 /// Prints a shell's completions.

@@ -11,6 +11,7 @@ mod verify;
 mod words;
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Write},
     path::{Path, PathBuf},
@@ -35,7 +36,7 @@ use crate::{
         light_client::LightClientConnector,
         records::{DEFAULT_PALLET, MAX_CLIENT_BYTES, MAX_URI_BYTES, RecordName, Records},
     },
-    config,
+    config::{self, ConfigError, Settings},
     journal::NetworkJournal,
     release::{ArtifactName, Artifacts, Checksum, Version},
 };
@@ -94,16 +95,16 @@ fn endpoint(text: &str) -> Result<String, &'static str> {
 
 /// Which chain.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("chain").required(true).args(["endpoint", "network"])))]
+#[command(group(ArgGroup::new("chain").args(["endpoint", "network"])))]
 struct ChainArgs {
     /// The websocket address of an RPC node
     #[arg(long, value_name = "URL", value_parser = endpoint)]
     endpoint: Option<String>,
-    /// A network of the configuration
+    /// A network of the configuration [default: that of its vaults, if they have one only]
     #[arg(long, value_name = "NAME")]
     network: Option<String>,
-    /// The pallet's name in the runtime
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_PALLET, conflicts_with = "network")]
+    /// The pallet's name in the runtime; with --endpoint
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_PALLET, requires = "endpoint", conflicts_with = "network")]
     pallet: String,
 }
 
@@ -130,12 +131,12 @@ impl Chain {
 
 impl ChainArgs {
     fn chain(self, global: &Global) -> Result<Chain, Failure> {
-        match self.network {
-            Some(name) => configured(name, global),
-            None => Ok(Chain {
+        match self.endpoint {
+            None => configured(self.network, global),
+            Some(endpoint) => Ok(Chain {
                 source: SourceSettings {
-                    network: self.endpoint.clone().unwrap_or_default(),
-                    endpoints: self.endpoint.into_iter().collect(),
+                    network: endpoint.clone(),
+                    endpoints: vec![endpoint],
                     light_client: None,
                     genesis: None,
                     records: Records::all(self.pallet),
@@ -150,10 +151,22 @@ impl ChainArgs {
     }
 }
 
-fn configured(name: String, global: &Global) -> Result<Chain, Failure> {
-    let path = config::locate(global.config.as_deref()).map_err(Exit::Usage.failure())?;
-    let settings =
-        config::load(&path, &config::Overrides::from_environment()).map_err(Exit::Usage.failure())?;
+/// A network of the configuration; without a name, the only one that is supervised.
+fn configured(name: Option<String>, global: &Global) -> Result<Chain, Failure> {
+    let is_named = name.is_some();
+    let unusable = |error: ConfigError| {
+        let error = anyhow::Error::new(error);
+        Exit::Usage.failure()(match is_named {
+            true => error,
+            false => error.context("neither --endpoint nor --network says which chain"),
+        })
+    };
+    let path = config::locate(global.config.as_deref()).map_err(unusable)?;
+    let settings = config::load(&path, &config::Overrides::from_environment()).map_err(unusable)?;
+    let name = match name {
+        Some(name) => name,
+        None => only_network(&settings, &path).map_err(Exit::Usage.failure())?,
+    };
     let network = settings.networks.get(&name).ok_or_else(|| InputError::NoNetwork {
         name: name.clone(),
         path,
@@ -180,6 +193,17 @@ fn configured(name: String, global: &Global) -> Result<Chain, Failure> {
         release_urls: network.release_urls.clone(),
         max_artifact_bytes: settings.max_artifact_bytes,
     })
+}
+
+fn only_network(settings: &Settings, path: &Path) -> Result<String, InputError> {
+    let supervised: BTreeSet<&String> = settings.vaults.values().map(|vault| &vault.network).collect();
+    match supervised.iter().collect::<Vec<_>>()[..] {
+        [only] => Ok(only.to_string()),
+        _ => Err(InputError::WhichNetwork {
+            path: path.to_owned(),
+            known: supervised.into_iter().cloned().collect(),
+        }),
+    }
 }
 
 /// Which further files a release has.
@@ -247,6 +271,11 @@ enum InputError {
     TooLarge { path: PathBuf, limit: u64, what: &'static str },
     #[error("{} has no network {name:?}; it knows {}", path.display(), known.join(", "))]
     NoNetwork { name: String, path: PathBuf, known: Vec<String> },
+    #[error(
+        "neither --endpoint nor --network says which chain, and {} has vaults of {}; expected --network, or --endpoint",
+        path.display(), known.join(", ")
+    )]
+    WhichNetwork { path: PathBuf, known: Vec<String> },
     #[error("{option} is not for the record {record}")]
     NotInRecord { option: &'static str, record: RecordName },
     #[error("the client {found:?} is none, expected 1 to {MAX_CLIENT_BYTES} bytes")]
@@ -277,8 +306,7 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    Ok(stdout.flush()?)
+    super::written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
 }
 
 /// Opens what must be a regular file.

@@ -1,5 +1,7 @@
 //! `vaultvisor run`
 
+use std::path::PathBuf;
+
 use super::{Exit, Failure, Global};
 use crate::{
     config,
@@ -10,6 +12,13 @@ use crate::{
 pub(super) fn settings(global: &Global) -> Result<config::Settings, Failure> {
     let path = config::locate(global.config.as_deref()).map_err(Exit::Usage.failure())?;
     config::load(&path, &config::Overrides::from_environment()).map_err(Exit::Usage.failure())
+}
+
+/// Reads from the configuration where its vaultvisor lives: all that is needed to speak to that one, which may be needed
+/// most while the file is being edited and wrong.
+pub(super) fn home(global: &Global) -> Result<PathBuf, Failure> {
+    let path = config::locate(global.config.as_deref()).map_err(Exit::Usage.failure())?;
+    config::home(&path, &config::Overrides::from_environment()).map_err(Exit::Usage.failure())
 }
 
 /// Supervises until a signal says to end.

@@ -2,12 +2,15 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    path::Path,
     time::Duration,
 };
 
-use super::{Failure, Global, run::settings};
+use super::{
+    Failure, Global,
+    run::{home, settings},
+};
 use crate::{
-    config::Settings,
     control::{self, ControlError, Reply, Request},
     error_chain::Chained,
     status::{Status, VaultStatus},
@@ -29,10 +32,10 @@ pub struct StatusArgs {
 
 /// Prints the status: the running daemon's, else the durable state's.
 pub fn run(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
-    let settings = settings(global)?;
+    let home = home(global)?;
     let mut out = io::stdout().lock();
     if !args.watch {
-        let status = status(&settings);
+        let status = status(&home, global)?;
         let printed = match args.json {
             true => serde_json::to_writer_pretty(&mut out, &status).map_err(io::Error::from),
             false => print(&mut out, &status),
@@ -44,7 +47,7 @@ pub fn run(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
     let mut before = Vec::new();
     loop {
         let mut text = Vec::new();
-        let status = status(&settings);
+        let status = status(&home, global)?;
         match args.json {
             true => serde_json::to_writer(&mut text, &status)?,
             false => print(&mut text, &status)?,
@@ -63,14 +66,14 @@ pub fn run(args: &StatusArgs, global: &Global) -> Result<(), Failure> {
     }
 }
 
-fn status(settings: &Settings) -> Status {
-    match control::ask(&settings.home, &Request::Status) {
-        Ok(Reply::Status(status)) => return *status,
+fn status(home: &Path, global: &Global) -> Result<Status, Failure> {
+    match control::ask(home, &Request::Status) {
+        Ok(Reply::Status(status)) => return Ok(*status),
         Ok(_) => tracing::warn!("the daemon gave no status; this is what is on disk"),
         Err(ControlError::NoDaemon { .. }) => {}
         Err(error) => tracing::warn!("{}; this is what is on disk", Chained(&error)),
     }
-    Status::read(settings)
+    Ok(Status::read(&settings(global)?))
 }
 
 fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {

@@ -333,3 +333,42 @@ fn endpoints_of_the_network_and_of_its_vaults_are_united_and_as_many_may_have_to
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert!(problems[0].starts_with("vaults.v0.network: network \"dev\" has no source"), "{problems:?}");
 }
+
+#[test]
+fn the_home_is_read_whatever_else_is_wrong() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("vaultvisor.json");
+    let home = |text: &str, overrides: &Overrides| {
+        std::fs::write(&path, text).expect("written");
+        super::home(&path, overrides)
+    };
+    let wrong_elsewhere = r#"{"home": "/var/h", "hme": 1, "vaults": {"v": {"network": "nowhere"}}}"#;
+    assert_eq!(home(wrong_elsewhere, &Overrides::default()).expect("a home"), Path::new("/var/h"));
+    let elsewhere = Overrides { home: Some("/srv/h".into()), http: None };
+    assert_eq!(home(wrong_elsewhere, &elsewhere).expect("a home"), Path::new("/srv/h"));
+
+    for (text, found) in [
+        (r#"{"hme": "/var/h", "vaults": 1}"#, "home"),
+        (r#"{"home": "relative"}"#, "expected an absolute path"),
+        ("[1", "is not JSON"),
+    ] {
+        let refused = home(text, &Overrides::default()).expect_err(text).to_string();
+        assert!(
+            refused.contains(found) && !refused.contains("hme") && !refused.contains("vaults"),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn a_network_without_release_urls_runs_what_was_added_by_hand() {
+    let json = |network: &str| {
+        serde_json::from_str(&format!(
+            r#"{{"home": "/var/h", "networks": {{"dev": {{"endpoints": ["ws://x"]}}}},
+            "vaults": {{"v": {{"network": "{network}", "args": []}}}}}}"#
+        ))
+        .expect("JSON")
+    };
+    let settings = parse(&json("dev"), &Overrides::default()).expect("valid");
+    assert!(settings.networks["dev"].release_urls.is_empty());
+}

@@ -18,7 +18,6 @@ use super::{
 };
 use crate::{
     artifact::url::is_loopback,
-    chain::records::RecordName,
     decide::policy,
     process::{StopSignal, unmanaged},
 };
@@ -326,17 +325,11 @@ fn read_network_name(
     networks: &BTreeMap<String, Network>,
 ) -> Option<String> {
     let name = reader.text(node)?;
-    let Some(network) = networks.get(name) else {
+    if !networks.contains_key(name) {
         let known: Vec<&str> = networks.keys().map(String::as_str).collect();
         let what = format!("found the unknown network {name:?}, expected one of: {}", known.join(", "));
         reader.problem(&node.path, what);
         return None;
-    };
-    // Where only `clients-info` is read, every statement comes with a place of its own.
-    let is_told_where = network.records.order() == [RecordName::ClientsInfo];
-    if network.release_urls.is_empty() && !is_told_where {
-        let what = format!("network {name:?} has no release URL, expected networks.{name}.release_urls");
-        reader.problem(&node.path, what);
     }
     Some(name.to_owned())
 }

@@ -91,8 +91,13 @@ fn read_holder(file: &File) -> Option<Holder> {
 pub fn create(path: &Path) -> Result<(), HomeError> {
     // Before anything is made: what is above it may lead elsewhere.
     ownership::check_above(path).map_err(|source| refused(path, source))?;
-    create_folder(path)?;
-    check_folder(path)
+    match create_folder(path) {
+        // Something else is there, and what that is is told better than that it is in the way.
+        Err(HomeError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+            check_folder(path)
+        }
+        made => made.and_then(|()| check_folder(path)),
+    }
 }
 
 impl Home {

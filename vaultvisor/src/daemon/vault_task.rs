@@ -312,8 +312,11 @@ impl VaultTask {
     fn take_up(&mut self, next: State) {
         let needed: BTreeSet<_> = next.needed().into_iter().collect();
         self.shared.needed.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name.clone(), needed);
-        if next.name() != self.recorded.state.name() {
+        let is_new = next.name() != self.recorded.state.name();
+        if is_new || self.recorded.since_unix_secs == 0 {
             self.recorded.since_unix_secs = now().unix_secs();
+        }
+        if is_new {
             tracing::info!(vault = self.name, from = %self.recorded.state.name(), to = %next.name(), "state");
         }
         self.recorded.state = next;

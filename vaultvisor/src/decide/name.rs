@@ -206,7 +206,11 @@ impl State {
             return format!("waiting for the chain until {}", at(wait));
         }
         let Some(chosen) = self.chosen() else {
-            return "the chain has not stated a release yet".to_owned();
+            return match self.chain_heard {
+                true => "the chain has not stated a release yet",
+                false => "the chain could not be read yet",
+            }
+            .to_owned();
         };
         match (&self.staging, &self.fetch) {
             (Staging::Staging { .. }, _) => {

@@ -270,7 +270,10 @@ impl Teller<'_> {
             );
         }
         match (chosen, &end.target) {
-            (None, None) => then.push("the chain has not stated a release yet".to_owned()),
+            (None, None) if end.chain_heard => {
+                then.push("the chain has not stated a release yet".to_owned());
+            }
+            (None, None) => then.push("the chain could not be read yet".to_owned()),
             (Some(chosen), _) if running != Some(chosen.checksum) => {
                 let rejection =
                     end.rejected.iter().find(|rejection| rejection.build.checksum == chosen.checksum);

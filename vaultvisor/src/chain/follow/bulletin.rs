@@ -32,6 +32,16 @@ fn bounded(text: &str) -> String {
     escaped.take(MAX_PROBLEM_CHARS).collect()
 }
 
+/// Whether this is wrong still, and only the blocks and hashes that it tells of are others.
+///
+/// What was told first stays then: since which block that is, can be read from it, and with each further one every vault
+/// would be told anew, would write it down and would log it.
+fn goes_on(told: Option<&str>, problem: &str) -> bool {
+    let has_digit = |word: &str| word.contains(|c: char| c.is_ascii_digit());
+    let words = |text| str::split(text, |c: char| !c.is_alphanumeric()).filter(move |word| !has_digit(word));
+    told.is_some_and(|told| words(told).eq(words(problem)))
+}
+
 /// The newest that is known of a network, and what is wrong with it.
 pub(super) struct Bulletin<'a> {
     network: String,
@@ -104,7 +114,8 @@ impl<'a> Bulletin<'a> {
     pub(super) fn trouble(&mut self, source: usize, problem: Option<String>) {
         let problem = problem.map(|problem| bounded(&problem));
         let endpoint = &mut self.endpoints[source];
-        if endpoint.problem != problem {
+        let is_old = problem.as_ref().is_some_and(|problem| goes_on(endpoint.problem.as_deref(), problem));
+        if !is_old && endpoint.problem != problem {
             endpoint.problem = problem;
             endpoint.since = SystemTime::now();
         }
@@ -112,7 +123,9 @@ impl<'a> Bulletin<'a> {
 
     /// What enough sources say is not believed.
     pub(super) fn doubt(&mut self, doubt: &str) {
-        self.doubt = Some(bounded(doubt));
+        if !goes_on(self.doubt.as_deref(), doubt) {
+            self.doubt = Some(bounded(doubt));
+        }
         self.publish(None);
     }
 
@@ -260,5 +273,20 @@ impl<'a> Bulletin<'a> {
         }
         problems.extend(of_endpoints);
         (!problems.is_empty()).then(|| problems.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_goes_on_when_it_is_told_of_another_block() {
+        let lie = "it says that finalized block 128 is 0x01ab, but it is 0xcd: another fork, or a lie";
+        let again = "it says that finalized block 129 is 0x99, but it is 0x7f3e: another fork, or a lie";
+        assert!(goes_on(Some(lie), again));
+        assert!(!goes_on(Some(lie), "it states something else than the others in finalized block 129"));
+        assert!(!goes_on(Some("connection refused (os error 111)"), "connection reset (os error 104)"));
+        assert!(!goes_on(None, lie), "it begins");
     }
 }

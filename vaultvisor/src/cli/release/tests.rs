@@ -53,11 +53,13 @@ fn a_chain_is_named_in_one_way() {
     let parse = |more: &[&str]| Line::try_parse_from(["release", "show"].iter().chain(more));
     assert!(parse(&["--endpoint", "wss://a"]).is_ok());
     assert!(parse(&["--network", "dev"]).is_ok());
+    assert!(parse(&["--endpoint", "wss://a", "--pallet", "Other"]).is_ok());
+    assert!(parse(&[]).is_ok(), "the configuration's, if it has one only");
     for wrong in [
-        &[][..],
-        &["--endpoint", "http://a"],
+        &["--endpoint", "http://a"][..],
         &["--endpoint", "ws://a", "--network", "dev"],
         &["--network", "dev", "--pallet", "Other"],
+        &["--pallet", "Other"],
     ] {
         assert_eq!(parse(wrong).expect_err("refused").exit_code(), 2, "{wrong:?}");
     }
@@ -242,4 +244,24 @@ fn clients_info_takes_its_own_options_and_no_others() {
     assert!(!call(&["--pending", "--cancel"]));
     let start = ["release", "call", "--endpoint", "ws://127.0.0.1:1", "--record", "storage"];
     assert!(Line::try_parse_from(start.iter().chain(&["--version", "1", "--checksum", SUM])).is_err());
+}
+
+#[test]
+fn without_a_name_the_only_network_that_is_supervised_is_meant() {
+    let only = |vaults: serde_json::Value| {
+        let json = serde_json::json!({
+            "home": "/h", "networks": {"dev": {"endpoints": ["ws://x"]}, "other": {"endpoints": ["ws://y"]}},
+            "vaults": vaults,
+        });
+        let json = serde_json::from_value(json).expect("JSON");
+        let settings = config::parse(&json, &config::Overrides::default()).expect("valid");
+        only_network(&settings, Path::new("/etc/v.json")).map_err(|error| error.to_string())
+    };
+    let vault = |network: &str, account: &str| serde_json::json!({"network": network, "args": [], "account": account});
+    let (one, two) = ("11".repeat(32), "22".repeat(32));
+    let one_network = serde_json::json!({"a": vault("dev", &one), "b": vault("dev", &two)});
+    assert_eq!(only(one_network), Ok("dev".to_owned()), "built-in and unused ones do not count");
+    let refused =
+        only(serde_json::json!({"a": vault("dev", &one), "b": vault("other", &two)})).expect_err("two");
+    assert!(refused.contains("/etc/v.json has vaults of dev, other; expected --network"), "{refused}");
 }
