@@ -41,6 +41,13 @@ impl ProcessId {
         let descriptor = match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(descriptor) => descriptor,
             Err(Errno::SRCH) => return Ok(None),
+            // No process has the number; a thread has it by now, or a session or group whose leader has ended. (`INVAL`
+            // before Linux 6.9.) A process that was recorded was seen as one and keeps its number to its end, so it
+            // has ended, unless what is seen there says otherwise.
+            Err(error @ (Errno::NOENT | Errno::INVAL)) => match Stat::of(self.pid)? {
+                Some(stat) if stat.id == self => return Err(error.into()),
+                _ => return Ok(None),
+            },
             Err(error) => return Err(error.into()),
         };
         // Looked at after the handle was opened: what matches now is what the handle is on.
@@ -234,6 +241,46 @@ mod tests {
         for no_pid in [0, u32::MAX] {
             assert!(ProcessId { pid: no_pid, ..own }.has_ended().expect("seen"));
         }
+    }
+
+    #[test]
+    fn t23_a_process_whose_number_a_thread_has_by_now_has_ended() {
+        let (end, until_end) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let own = std::fs::read_link("/proc/thread-self").expect("seen");
+            let number = own.file_name().and_then(|name| name.to_str()).map(str::parse);
+            tell.send(number.expect("a number").expect("a number")).expect("heard");
+            let _ = until_end.recv();
+        });
+        let number: u32 = told.recv().expect("told");
+        let thread_itself = ProcessId::of(number).expect("it shows where processes do");
+        let earlier = ProcessId { start_ticks: thread_itself.start_ticks - 1, ..thread_itself };
+        assert!(earlier.has_ended().expect("a thread is no obstacle"));
+        // What is no process, and yet is what was recorded, proves nothing.
+        assert!(thread_itself.has_ended().is_err());
+        drop(end);
+        thread.join().expect("ends");
+    }
+
+    #[test]
+    fn a_leader_whose_session_goes_on_has_ended() {
+        let mut leader = std::process::Command::new("setsid")
+            .args(["sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!; read end"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let mut line = String::new();
+        let printed = leader.stdout.take().expect("piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(printed), &mut line).expect("printed");
+        let follower = ProcessId::of(line.trim().parse().expect("a number")).expect("sleeps");
+        let id = ProcessId::of(leader.id()).expect("not waited for");
+        leader.wait().expect("its input has ended");
+        let (leader_has_ended, follower_has_ended) = (id.has_ended(), follower.has_ended());
+        follower.open().expect("seen").expect("sleeps").signal(Signal::KILL);
+        assert!(leader_has_ended.expect("its session is no obstacle"));
+        assert!(!follower_has_ended.expect("seen"));
     }
 
     #[test]
