@@ -112,7 +112,7 @@ impl Stop {
             } else {
                 self.ask_leftovers()?
             }
-            self.next_round_at = Some(now + LEFTOVER_ROUND);
+            self.next_round_at = Some(now + pause_after_round(now, kill_at));
         }
         let overdue = self.overdue_at.is_some_and(|at| now >= at);
         if overdue {
@@ -151,6 +151,12 @@ impl Stop {
         }
         Ok(())
     }
+}
+
+/// How long after one round of signals to leftovers the next one follows: what is held for longer than a kill takes is
+/// held by the kernel or a debugger, and to look through all processes all the time does not help it.
+fn pause_after_round(now: Instant, kill_at: Instant) -> Duration {
+    if now >= kill_at + OVERDUE_AFTER { KILL_AGAIN } else { LEFTOVER_ROUND }
 }
 
 /// A signal to a child that was not waited for yet, so that its pid cannot be another's.
@@ -211,6 +217,14 @@ mod tests {
         assert!(stop.proceed(late).expect("seen").overdue);
         assert!(!stop.proceed(late + Duration::from_secs(9)).expect("seen").overdue);
         assert!(stop.proceed(late + Duration::from_secs(10)).expect("seen").overdue, "it is said again");
+    }
+
+    #[test]
+    fn what_does_not_go_is_looked_for_all_the_time_until_it_is_overdue_and_once_a_second_then() {
+        let kill_at = Instant::now();
+        let overdue_at = kill_at + OVERDUE_AFTER;
+        assert_eq!(pause_after_round(overdue_at - Duration::from_millis(1), kill_at), LEFTOVER_ROUND);
+        assert_eq!(pause_after_round(overdue_at, kill_at), KILL_AGAIN);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::{
     lock::{self, Record},
     protocol::Place,
     search::{Found, Scope, search},
-    stop::{LEFTOVER_GRACE, OVERDUE_AFTER},
+    stop::{KILL_AGAIN, LEFTOVER_GRACE, OVERDUE_AFTER},
 };
 
 /// Between two looks: what is waited for here are ends that take a vault seconds.
@@ -152,7 +152,8 @@ impl Ending {
         };
         let left = if now >= overdue_from + OVERDUE_AFTER { self.left()? } else { None };
         let overdue = left.map(|(Left::Recognised(what) | Left::Unproved(what))| what);
-        Ok(Progress::Wait { until: now + LOOK_EVERY, overdue })
+        let pause = if overdue.is_some() { KILL_AGAIN } else { LOOK_EVERY };
+        Ok(Progress::Wait { until: now + pause, overdue })
     }
 
     fn end_main(&mut self, now: Instant) {

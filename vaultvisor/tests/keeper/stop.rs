@@ -1,15 +1,18 @@
 //! The end of a vault and of everything that it started.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 use vaultvisor::process::{
-    handle::{StartError, VaultEvent},
+    handle::{StartError, Task, VaultEvent},
     id::Processes,
     protocol::ExitStatus,
 };
 
-use super::site::{FOREVER, Site, WAITING, has_ended, hold, kill};
+use super::site::{FOREVER, Site, WAITING, has_ended, hold, kill, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_asks_with_the_configured_signal_and_waits_for_the_end() {
@@ -119,4 +122,32 @@ async fn a_stop_that_does_not_end_names_pid_and_state_goes_on_and_tells_the_end(
     assert!(matches!(died, Some(VaultEvent::Died { status: Some(_), .. })), "{died:?}");
     let ended = vault.next().await;
     assert!(matches!(ended, Some(VaultEvent::Ended { status: Some(_), .. })), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_that_waits_for_what_does_not_go_takes_no_processor_time() {
+    let mut site = Site::new(WAITING);
+    site.set_migration(&format!("#!/bin/sh\nsetsid sh -c 'echo child $$; {FOREVER}' &\nexec sleep 1000\n"));
+    let mut locked = site.prepared().await.expect("prepared").lock().await.expect("the lock");
+    let migrating = tokio::spawn(async move { locked.carry_out(Task::Migrate).await });
+    let child = site.printed_process("child");
+    let keeper = site.record().keeper;
+    // Once killed it stays, as if the kernel held it.
+    let Some(held) = hold(child) else { return };
+    kill(keeper, Signal::TERM);
+    until("the end of what the migration started", || has_ended(child));
+    let used = || {
+        let times = fs::read_to_string(format!("/proc/{}/schedstat", keeper.pid)).expect("it waits");
+        Duration::from_nanos(times.split(' ').next().expect("a time").parse().expect("nanoseconds"))
+    };
+    // Looked at for a second each: at first it looks for what else has to be killed.
+    until("a second in which the keeper rests", || {
+        let before = used();
+        std::thread::sleep(Duration::from_secs(1));
+        used() - before < Duration::from_millis(20)
+    });
+    assert!(child.exists() && !migrating.is_finished(), "it no longer waits");
+    drop(held);
+    let refused = migrating.await.expect("no panic").expect_err("it was given up").to_string();
+    assert_eq!(refused, "the state-migration was given up");
 }

@@ -171,7 +171,9 @@ impl Worker<'_> {
             if printed {
                 self.drain.drain();
             }
-            if cut.is_none() && (gone || signalled && self.is_told_to_end()) {
+            // Read also when nothing follows from it: a signal that is left there ends every later wait at once.
+            let told = signalled && self.is_told_to_end();
+            if cut.is_none() && (gone || told) {
                 cut = Some("the state-migration was given up".to_owned());
                 stop.begin(Instant::now());
             }
