@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     id::Processes,
-    lock::{AccountLock, Record, Try},
+    lock::{self, AccountLock, Record, Try},
     protocol::Place,
     records::{RecordError, RunRecord},
     search::{Scope, find_keeper, search},
@@ -35,7 +35,7 @@ pub enum ClaimError {
         /// `home=… uid=… keeper=… vault=…`
         holder: String,
     },
-    /// It was free, but a process of this account is still there, or it cannot be seen whether.
+    /// A process of an earlier run of this account is still there, or it cannot be seen whether.
     #[error("{}", .0.what)]
     NotGone(Processes),
     /// The lock file or `/proc` cannot be used.
@@ -183,7 +183,8 @@ fn judge(place: &Place, record: Option<Record>, now: Instant) -> Result<Option<S
     }
 }
 
-/// Whether who holds a busy lock is a vault of ours that lost its keeper.
+/// Whether who holds a busy lock is a vault of ours that lost its keeper. What is left of one, but is not provably its own,
+/// is not ended and not hidden behind the record of those that are gone: it is named.
 fn judge_busy(place: &Place, record: Option<Record>, now: Instant) -> Result<Option<Survivors>, ClaimError> {
     let io = |source| file(place, source);
     let Some(record) = record.filter(|record| record.is_ours(place)) else { return Ok(None) };
@@ -193,7 +194,11 @@ fn judge_busy(place: &Place, record: Option<Record>, now: Instant) -> Result<Opt
     let mut ending = Ending::new(place, record, now).map_err(io)?;
     match ending.left().map_err(io)? {
         Some(Left::Recognised(left)) => Ok(Some((ending, left.what))),
-        Some(Left::Unproved(_)) | None => Ok(None),
+        Some(Left::Unproved(what)) => Err(ClaimError::NotGone(what)),
+        None => {
+            let holders = lock::describe_holders(&place.lock).map_err(io)?;
+            if holders.is_empty() { Ok(None) } else { Err(ClaimError::NotGone(holders)) }
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! until `wait` has said that no child is left. What the two prove together: [`super::claim`].
 
 mod folder;
+mod holders;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,6 +19,7 @@ use rustix::{fs::FlockOperation, io::Errno};
 use serde::{Deserialize, Serialize};
 
 pub use folder::{FolderError, check_folder};
+pub use holders::describe_holders;
 
 use super::{ProcessId, boot_id, protocol::Place};
 use crate::{defects, error_chain::Shown, ownership::no_link};

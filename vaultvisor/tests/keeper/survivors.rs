@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use vaultvisor::process::{
+    ProcessId,
     adopt::{Observed, observe},
     handle::{Prepared, StartError, Task, VaultEvent},
-    id::all_processes,
+    id::{Stat, all_processes},
     lock::{Cleanliness, look_at_record},
     protocol::{ExitStatus, Place, Spec},
 };
@@ -124,6 +125,38 @@ async fn t04_after_a_migration_too_what_gave_up_the_lock_is_found_again() {
     assert!(has_ended(main), "started beside an earlier one");
     next.stopper.stop();
     assert_eq!(next.ended().await.expect("seen").0, ExitStatus::Signal(2));
+}
+
+fn name_of(process: ProcessId) -> String {
+    Stat::of(process.pid).expect("seen").expect("it is there").name
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t04_who_still_holds_the_lock_of_a_run_that_is_gone_is_named_and_nothing_is_started_beside_it() {
+    // It has the vault's descriptors, and not its environment.
+    let site = Site::new(&format!("setsid env -i sh -c 'echo child $$; exec sleep 1000' & {WAITING}"));
+    let vault = site.started().await;
+    let (main, helper) = (vault.vault, site.printed_process("child"));
+    site.printed("up");
+    until("its execution", || name_of(helper) == "sleep");
+    drop(vault);
+    kill(site.record().keeper, Signal::KILL);
+    until("the keeper's end", || has_ended(site.record().keeper));
+    kill(main, Signal::KILL);
+    until("the vault's end", || has_ended(main));
+    let refused = site.prepared().await.expect("prepared").start().await;
+    let refused = refused.map(|vault| panic!("started beside what holds the lock: {vault:?}"));
+    let helper_lives = !has_ended(helper);
+    kill(helper, Signal::KILL);
+    let Err(StartError::NotGone(left)) = refused else { panic!("{refused:?}") };
+    assert_eq!(left.pids, [helper.pid], "{left:?}");
+    assert!(left.what.starts_with(&format!("process {} (sleep), state ", helper.pid)), "{left:?}");
+    assert!(left.what.contains("holds the lock") && left.what.contains("end it"), "{left:?}");
+    assert!(helper_lives, "what is not provably the vault's is not ended");
+    until("its end", || has_ended(helper));
+    let next = site.started().await;
+    next.stopper.stop();
+    next.ended().await.expect("seen");
 }
 
 #[tokio::test(flavor = "multi_thread")]
