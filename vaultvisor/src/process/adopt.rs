@@ -7,6 +7,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -144,11 +145,16 @@ fn under_keeper(
     let Some(vault) = vault.open()? else {
         return Err(unsettled("has not yet ended everything that its vault left behind"));
     };
-    let run = match RunRecord::read(&place.folder) {
+    let told = match RunRecord::read(&place.folder) {
         Ok(Some(run))
             if run.is_of(place) && run.lock.run_id == record.run_id && run.lock.vault == record.vault =>
         {
-            (run.run(), run.binary, run.started_ns)
+            Told {
+                run: run.run(),
+                binary: run.binary,
+                started_ns: run.started_ns,
+                folder: place.folder.clone(),
+            }
         }
         // It could not be written, or was damaged: its keeper's arguments say the same.
         _ if without_run_record => from_arguments(place, &record).ok_or_else(|| {
@@ -156,11 +162,21 @@ fn under_keeper(
         })?,
         _ => return Err(unsettled("has not recorded yet what it runs")),
     };
-    let (run, binary, started_ns) = run;
-    check_process(vault.id, binary, record.keeper)
+    check_process(vault.id, told.binary, record.keeper)
         .map_err(|what| unsettled(&format!("names process {} as its vault, but {what}", vault.id.pid)))?;
-    let adopted = RunningVault::adopted(place.clone(), run, record, keeper, vault, started_ns)?;
+    // What the keeper writes is where it was told to write, whatever the vault is called by now.
+    let place = Place { folder: told.folder, ..place.clone() };
+    let adopted = RunningVault::adopted(place, told.run, record, keeper, vault, told.started_ns)?;
     Ok(Observed::Runs(Box::new(adopted)))
+}
+
+/// What a keeper was told to run, and since when it does.
+struct Told {
+    run: Run,
+    binary: FileId,
+    started_ns: u64,
+    /// Where it keeps its records and the vault's output.
+    folder: PathBuf,
 }
 
 /// Whether a process is its keeper's child, and executed from the recorded file.
@@ -182,7 +198,7 @@ fn check_process(vault: ProcessId, binary: FileId, keeper: ProcessId) -> Result<
 }
 
 /// What a living keeper was told to run. When it did is not known: since now, then.
-fn from_arguments(place: &Place, record: &Record) -> Option<(Run, FileId, u64)> {
+fn from_arguments(place: &Place, record: &Record) -> Option<Told> {
     let arguments = std::fs::read(format!("/proc/{}/cmdline", record.keeper.pid)).ok()?;
     let arguments = arguments.strip_suffix(&[0]).unwrap_or(&arguments);
     let arguments = arguments.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
@@ -191,7 +207,12 @@ fn from_arguments(place: &Place, record: &Record) -> Option<(Run, FileId, u64)> 
     let pid = record.vault?.pid;
     let run = Run { run_id: spec.run_id, pid, version: spec.version, checksum: spec.checksum };
     let is_it = spec.place.marker == place.marker && run.run_id == record.run_id;
-    (is_it && record.keeper.exists()).then(|| (run, binary, monotonic_ns()))
+    (is_it && record.keeper.exists()).then(|| Told {
+        run,
+        binary,
+        started_ns: monotonic_ns(),
+        folder: spec.place.folder,
+    })
 }
 
 fn without_keeper(place: &Place, record: Record) -> Result<Observed, Unclear> {

@@ -234,6 +234,22 @@ async fn without_its_run_record_a_vault_is_adopted_by_what_its_keeper_was_told()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_a_vault_ended_that_was_renamed_while_it_ran_is_found_where_its_keeper_writes_it() {
+    let site = Site::new(WAITING);
+    let process = site.abandoned().await;
+    until("exit.json", || site.path("exit.json").exists());
+    // Another name in the configuration is another folder below the home.
+    let renamed = site.path("renamed");
+    fs::create_dir_all(renamed.join("log")).expect("new");
+    let place = Place { folder: renamed, ..site.spec.place.clone() };
+    let observed = observe(&place).await;
+    let Observed::Runs(mut vault) = observed else { panic!("{observed:?}") };
+    assert_eq!(vault.vault, process);
+    kill(process, Signal::KILL);
+    expect_end(&mut vault, Some(ExitStatus::Signal(9))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_vault_that_runs_another_file_than_was_recorded_is_not_adopted() {
     let site = Site::new(WAITING);
     let process = site.abandoned().await;
