@@ -64,18 +64,36 @@ pub fn check_folder(path: &Path) -> Result<(), FolderError> {
         _ => {}
     }
     ownership::check_shared_folder(path, Owner::OwnOrRoot).map_err(refused)?;
-    const REMOTE: [(u64, &str); 3] = [(0x6969, "NFS"), (0x6573_5546, "FUSE"), (0xff53_4d42, "CIFS")];
     let look = |error: Errno| FolderError::Look { path: path.to_owned(), source: error.into() };
     let filesystem = rustix::fs::statfs(path).map_err(look)?.f_type;
-    let remote =
-        REMOTE.iter().find(|(magic, _)| u64::try_from(filesystem).is_ok_and(|found| found == *magic));
-    remote.map_or(Ok(()), |(_, found)| Err(FolderError::Remote { path: path.to_owned(), found }))
+    let found = u64::try_from(filesystem).ok().and_then(remote);
+    found.map_or(Ok(()), |found| Err(FolderError::Remote { path: path.to_owned(), found }))
+}
+
+/// The name of a filesystem on which locks may not be seen by all or not be honoured, by its magic number.
+fn remote(magic: u64) -> Option<&'static str> {
+    // A mount of SMB 2 and later, which is what `mount -t cifs` makes today, has a number of its own.
+    const REMOTE: [(u64, &str); 4] =
+        [(0x6969, "NFS"), (0x6573_5546, "FUSE"), (0xff53_4d42, "CIFS"), (0xfe53_4d42, "SMB")];
+    REMOTE.iter().find(|(number, _)| magic == *number).map(|(_, name)| *name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_folder_of_another_machine_is_no_place_for_locks_whatever_version_of_its_protocol_is_spoken() {
+        // NFS_SUPER_MAGIC, FUSE_SUPER_MAGIC, CIFS_MAGIC_NUMBER and SMB2_MAGIC_NUMBER of the kernel's `magic.h` …
+        for (magic, name) in
+            [(0x6969, "NFS"), (0x6573_5546, "FUSE"), (0xff53_4d42, "CIFS"), (0xfe53_4d42, "SMB")]
+        {
+            assert_eq!(remote(magic), Some(name), "{magic:x}");
+        }
+        // … and TMPFS_MAGIC, EXT4_SUPER_MAGIC and OVERLAYFS_SUPER_MAGIC.
+        assert_eq!([0x0102_1994, 0xef53, 0x794c_7630].map(remote), [None; 3]);
+    }
 
     #[test]
     fn a_lock_folder_that_others_can_write_is_refused() {
