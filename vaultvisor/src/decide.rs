@@ -163,7 +163,7 @@ impl Deciding<'_> {
             Event::WorkFailed { build, reason, data } => self.work_failed(build, reason, *data),
             Event::NotPrepared { build, reason } => self.not_prepared(build, reason),
             Event::NotProvablyGone { build, lock_is_held, processes, reason, data } => {
-                self.data_left(*data);
+                self.data_left(build, *data);
                 self.blocked(Some(build.clone()), *lock_is_held, processes, reason);
             }
             Event::Died { pid, ending } => self.died(*pid, *ending),

@@ -34,6 +34,7 @@ fn every_promise_holds_through_simulated_lives() {
         ("failed migrations of data", seen.migrations_failed),
         ("restores", seen.restored),
         ("failures on migrated data", seen.barred),
+        ("executions that nobody heard of", seen.unheard),
     ] {
         assert!(times > 0, "no {what} in {} steps: the simulator proves less than it says", summary.steps);
     }

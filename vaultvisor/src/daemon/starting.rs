@@ -24,6 +24,7 @@ use crate::{
     process::{
         adopt,
         handle::{Locked, Prepared, RunningVault, StartError, Task},
+        id::Processes,
         protocol::{self, Spec},
         unmanaged::in_the_way,
     },
@@ -52,7 +53,9 @@ struct Unfinished {
 
 impl Unfinished {
     fn at_start(error: StartError, data: DataLeft) -> Self {
-        Self { error, data, in_work: false }
+        // Whatever was done before: from here on nothing may be put back.
+        let has_lived = matches!(error, StartError::MayHaveLived { .. });
+        Self { data: if has_lived { DataLeft::Lived } else { data }, error, in_work: false }
     }
 
     fn at_work(error: StartError, data: DataLeft) -> Self {
@@ -131,6 +134,10 @@ impl Starting {
             false => prepared.start().await.map_err(|error| Unfinished::at_start(error, DataLeft::Untouched)),
             true => self.work_and_start(prepared).await,
         };
+        let started = match started {
+            Err(unfinished) => Err(self.end_what_may_live(unfinished).await),
+            running => running,
+        };
         match started {
             Ok(running) => {
                 crash_points::reached(format_args!("starting: executed"));
@@ -143,7 +150,10 @@ impl Starting {
                 Err(Box::new(Event::WorkFailed { build, reason, data }))
             }
             Err(Unfinished {
-                error: StartError::Failed(reason) | StartError::MigrationFailed(reason),
+                error:
+                    StartError::Failed(reason)
+                    | StartError::MigrationFailed(reason)
+                    | StartError::MayHaveLived { what: reason, keeper: None },
                 data,
                 ..
             }) => Err(Box::new(Event::StartFailed { build, reason, data })),
@@ -219,6 +229,20 @@ impl Starting {
         });
     }
 
+    /// What lost its keeper before that reported it is nobody's to stop but ours, and may have been told to end by the
+    /// kernel only: nothing is said of it before it is gone.
+    async fn end_what_may_live(&self, unfinished: Unfinished) -> Unfinished {
+        let StartError::MayHaveLived { what, keeper: None } = unfinished.error else { return unfinished };
+        let left = adopt::stop_own(&self.spec.place).await;
+        let error = match left {
+            None => StartError::MayHaveLived { what, keeper: None },
+            Some(left) => {
+                StartError::NotGone(Processes { what: format!("{what}; still there: {}", left.what), ..left })
+            }
+        };
+        Unfinished { error, ..unfinished }
+    }
+
     /// The lock is not free. Its holder may be a vault of ours that could not be taken over before, because its
     /// keeper was in the middle of starting it.
     async fn look_at_holder(
@@ -237,6 +261,7 @@ impl Starting {
         let reason = Chained(&error).to_string();
         let processes = match error {
             StartError::NotGone(left) => left.pids,
+            StartError::MayHaveLived { keeper, .. } => keeper.into_iter().collect(),
             StartError::Busy { .. } | StartError::Failed(_) | StartError::MigrationFailed(_) => Vec::new(),
         };
         let build = self.launch.build;

@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod starting;
+
 use super::{chronicle::HeldBack, control::Socket, *};
 use crate::{
     config::{self, Overrides},
@@ -22,9 +24,13 @@ fn shared(home: &Path) -> Arc<Shared> {
 }
 
 fn shared_with(home: &Path, chronicle: Chronicle) -> Arc<Shared> {
+    Arc::new(parts(home, chronicle))
+}
+
+fn parts(home: &Path, chronicle: Chronicle) -> Shared {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let store = Store::open(home).expect("store");
-    Arc::new(Shared {
+    Shared {
         home: home.to_owned(),
         lock_dir: home.join("locks"),
         boot: BootId(boot_id().expect("boot")),
@@ -38,7 +44,7 @@ fn shared_with(home: &Path, chronicle: Chronicle) -> Arc<Shared> {
         unreadable: Mutex::default(),
         probes: Probes::default(),
         turns: Turns::of_this_machine(),
-    })
+    }
 }
 
 /// A configuration on a chain that nobody serves.

@@ -188,11 +188,13 @@ pub struct Launch {
     pub work: Option<Work>,
 }
 
-/// What a start that did not come to its execution has left of the data.
+/// What a start that failed has left of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataLeft {
     /// As it was before.
     Untouched,
     /// A migration or a restore may have changed it, and nothing was executed on it.
     Changed,
+    /// What was to be started may have been executed on it, though nobody heard so: nothing may be put back.
+    Lived,
 }

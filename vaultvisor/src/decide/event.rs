@@ -159,7 +159,8 @@ pub enum Event {
         /// From the end of the process before it, if that was part of the same action.
         downtime: Option<Duration>,
     },
-    /// Nothing was executed, and the process before it, if any, has ended.
+    /// Nothing was executed, or what was has lost its keeper before that said so; the process before it, if any, has
+    /// ended.
     StartFailed {
         /// What should have been.
         build: Build,
@@ -186,7 +187,8 @@ pub enum Event {
         /// Why, for people.
         reason: String,
     },
-    /// Nothing was executed, because something of this account may still run.
+    /// Nothing was executed, because something of this account may still run; or the keeper that was told to execute it
+    /// neither says what became of that nor ends.
     NotProvablyGone {
         /// What should have been started.
         build: Build,

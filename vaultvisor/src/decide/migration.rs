@@ -305,8 +305,11 @@ impl Deciding<'_> {
         }
     }
 
-    /// A start did not come to its execution.
-    pub(super) fn data_left(&mut self, left: DataLeft) {
+    /// A start has failed.
+    pub(super) fn data_left(&mut self, build: &Build, left: DataLeft) {
+        if left == DataLeft::Lived {
+            return self.data_lived(build);
+        }
         let Some(snapshot) = self.state.standing_mut() else { return };
         match (snapshot.standing, left) {
             (Standing::Begun, DataLeft::Changed) => snapshot.standing = Standing::Restore,
@@ -336,7 +339,7 @@ impl Deciding<'_> {
             Staging::Staged { stage, attempt, .. } => Some((stage.clone(), attempt.saturating_add(1))),
             _ => None,
         };
-        self.data_left(left);
+        self.data_left(build, left);
         let what = format!("the data could not be made ready for release {build}: {reason}");
         match std::mem::take(&mut self.state.process) {
             Phase::Switching { from, attempt, .. } if !self.state.shutting_down => {

@@ -64,12 +64,16 @@ impl Deciding<'_> {
     }
 
     pub(super) fn start_failed(&mut self, build: &Build, reason: &str, data: DataLeft) {
-        self.data_left(data);
+        self.data_left(build, data);
         let attempt = match &self.state.process {
             Phase::Launching { attempt, .. } => *attempt,
             _ => 0,
         };
-        self.failed(build, attempt, format!("release {build} could not be started: {reason}"));
+        let what = match data {
+            DataLeft::Lived => format!("release {build} was started and not heard of: {reason}"),
+            _ => format!("release {build} could not be started: {reason}"),
+        };
+        self.failed(build, attempt, what);
     }
 
     /// Not the release's fault, so no rejection: its file is proved or fetched again, ever more slowly, and
@@ -77,7 +81,7 @@ impl Deciding<'_> {
     pub(super) fn not_prepared(&mut self, build: &Build, reason: &str) {
         let what = format!("release {build} could not be prepared: {reason}");
         self.distrust(build);
-        self.data_left(DataLeft::Untouched);
+        self.data_left(build, DataLeft::Untouched);
         match std::mem::take(&mut self.state.process) {
             Phase::Switching { from, probation, attempt, old: Old::Runs, reason, .. } => {
                 let probation = self.probation_after_switch(probation, reason);

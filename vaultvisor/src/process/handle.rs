@@ -35,6 +35,9 @@ pub const KEEPER_BINARY: &str = "vaultvisor-keeper";
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Taking the lock is tried for a second; a search of `/proc` and a fork are milliseconds.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a keeper has said lies in our socket when it has ended; only whoever holds its end open besides could have this
+/// waited for, such as a child in the moment between its fork and its own end.
+const REST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why no keeper is ready. Nothing was started and nothing was stopped.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +81,14 @@ pub enum StartError {
     /// The state migration failed by itself; nothing runs.
     #[error("{0}")]
     MigrationFailed(String),
+    /// The keeper was told to execute the vault, and did not say what became of that: the vault may have lived.
+    #[error("{what}")]
+    MayHaveLived {
+        /// For people.
+        what: String,
+        /// The keeper, if it has not ended.
+        keeper: Option<u32>,
+    },
 }
 
 /// What can be done between the lock and the execution.
@@ -110,6 +121,8 @@ pub struct Prepared {
     /// How long the keeper may take to end when it is told to: the vault's grace, and what it leaves behind.
     end_timeout: Duration,
     reports: Reports,
+    /// Whether `G` was sent: from then on only the keeper's own word is proof that nothing was executed.
+    told_to_go: bool,
     spec: Spec,
 }
 
@@ -138,7 +151,8 @@ impl Prepared {
         let stopper = Stopper::of(&child).map_err(spawn_failed)?;
         let end_timeout = spec.place.grace() + LEFTOVER_GRACE + OVERDUE_AFTER + START_TIMEOUT;
         let (reports, spec) = (Reports::new(socket), spec.clone());
-        let mut prepared = Self { keeper: child, stopper, end_timeout, reports, spec };
+        let told_to_go = false;
+        let mut prepared = Self { keeper: child, stopper, end_timeout, reports, told_to_go, spec };
         match prepared.reports.next_within(PREPARE_TIMEOUT).await {
             Ok(Report::Ready { protocol, .. }) if protocol != PROTOCOL => {
                 Err(PrepareError::Refused(other_protocol(protocol, PROTOCOL)))
@@ -171,8 +185,14 @@ impl Prepared {
     }
 
     async fn send(&mut self, commands: &[u8]) -> Result<(), StartError> {
-        let sent = self.reports.send(commands).await;
-        sent.map_err(|error| StartError::Failed(format!("the keeper is gone: {error}")))
+        match self.reports.send(commands).await {
+            Ok(()) => {
+                self.told_to_go |= commands.contains(&GO);
+                Ok(())
+            }
+            // Two bytes go together or not at all: it has not heard of it.
+            Err(error) => Err(self.end(&format!("it is gone: {error}")).await),
+        }
     }
 
     async fn locked(&mut self) -> Result<(), StartError> {
@@ -182,7 +202,7 @@ impl Prepared {
             tracing::warn!(%folder, "an earlier run has lost its keeper and is ended first: {what}");
             answer = self.next(self.end_timeout).await?;
         }
-        if answer == Report::Locked { Ok(()) } else { Err(refusal(answer)) }
+        if answer == Report::Locked { Ok(()) } else { Err(self.refused(answer).await) }
     }
 
     async fn started(mut self) -> Result<RunningVault, StartError> {
@@ -205,7 +225,7 @@ impl Prepared {
                     at_ns,
                 ))
             }
-            other => Err(refusal(other)),
+            other => Err(self.refused(other).await),
         }
     }
 
@@ -218,16 +238,44 @@ impl Prepared {
         }
     }
 
-    /// Ends the keeper, and whatever it runs before its execution.
+    /// Another answer than the one that was hoped for.
+    async fn refused(&mut self, report: Report) -> StartError {
+        match refusal(report) {
+            Ok(refused) => refused,
+            Err(other) => self.end(&format!("it said {other:?}")).await,
+        }
+    }
+
+    /// Ends the keeper, and whatever it runs.
     async fn end(&mut self, why: &str) -> StartError {
         self.stopper.stop();
-        match tokio::time::timeout(self.end_timeout, self.keeper.wait()).await {
-            Ok(Ok(_)) => StartError::Failed(format!("the keeper failed: {why}")),
-            _ => {
-                let pid = self.keeper.id().unwrap_or_default();
-                let what =
-                    format!("keeper {pid} is silent ({why}) and does not end: it may still start the vault");
+        let has_ended = matches!(tokio::time::timeout(self.end_timeout, self.keeper.wait()).await, Ok(Ok(_)));
+        let keeper = self.keeper.id().filter(|_| !has_ended);
+        if self.told_to_go {
+            return self.rest().await.unwrap_or_else(|| {
+                let state = if has_ended { "" } else { " It does not end, either." };
+                let what = format!(
+                    "the keeper was told to execute it and did not say in time what became of that ({why}): it may \
+                     have lived until its keeper was told to end.{state}"
+                );
+                StartError::MayHaveLived { what, keeper }
+            });
+        }
+        match keeper {
+            None => StartError::Failed(format!("the keeper failed: {why}")),
+            Some(pid) => {
+                let what = format!("keeper {pid} is silent ({why}) and does not end");
                 StartError::NotGone(Processes { pids: vec![pid], what })
+            }
+        }
+    }
+
+    /// What was said too late. Only a refusal says that nothing was executed.
+    async fn rest(&mut self) -> Option<StartError> {
+        loop {
+            match self.reports.next_within(REST_TIMEOUT).await.ok()? {
+                Report::Ending { .. } | Report::Locked => {}
+                other => return refusal(other).ok(),
             }
         }
     }
@@ -265,7 +313,7 @@ impl Locked {
                     }
                     return Ok(());
                 }
-                other => return Err(refusal(other)),
+                other => return Err(keeper.refused(other).await),
             }
         }
     }
@@ -283,12 +331,13 @@ impl Locked {
     }
 }
 
-fn refusal(report: Report) -> StartError {
+/// Why a keeper that says so has executed nothing; or the report, when it is none that says so.
+fn refusal(report: Report) -> Result<StartError, Report> {
     match report {
-        Report::Busy { holder } => StartError::Busy { holder },
-        Report::NotGone(left) => StartError::NotGone(left),
-        Report::Failed { reason } => StartError::Failed(reason),
-        Report::MigrationFailed { reason } => StartError::MigrationFailed(reason),
-        other => StartError::Failed(format!("the keeper said {other:?}")),
+        Report::Busy { holder } => Ok(StartError::Busy { holder }),
+        Report::NotGone(left) => Ok(StartError::NotGone(left)),
+        Report::Failed { reason } => Ok(StartError::Failed(reason)),
+        Report::MigrationFailed { reason } => Ok(StartError::MigrationFailed(reason)),
+        other => Err(other),
     }
 }

@@ -78,6 +78,7 @@ pub fn run(spec: Spec) -> io::Result<()> {
     };
     talk.say(&Report::Ready { protocol: PROTOCOL, warning })?;
     if talk.next_command(&signals)? != Some(LOCK) {
+        talk.tell(&nothing_executed());
         return Ok(());
     }
     let Some(lock) = claim(&spec, &signals, &mut talk, &mut drain)? else { return Ok(()) };
@@ -102,7 +103,10 @@ pub fn run(spec: Spec) -> io::Result<()> {
                     return Ok(());
                 }
             }
-            _ => return Ok(()),
+            _ => {
+                talk.tell(&nothing_executed());
+                return Ok(());
+            }
         }
     }
     let (vault, at_ns) = match prepared.execute(&spec, &lock, drain.vault(), &mut record) {
@@ -128,6 +132,12 @@ pub fn run(spec: Spec) -> io::Result<()> {
     Ok(())
 }
 
+/// That of a keeper that is told to end before it executes. `G` may have been sent already, and without a word it would
+/// count as obeyed.
+fn nothing_executed() -> Report {
+    Report::Failed { reason: "the keeper was told to end before it had executed anything".to_owned() }
+}
+
 /// Takes the lock and proves that nothing runs; `None` when that cannot be, which was said, or when nobody
 /// wants it any more.
 fn claim(
@@ -149,6 +159,7 @@ fn claim(
                 // Not the socket: `G` may be waiting in it, and its end shows when we talk.
                 let [signalled, printed] = wait_for([Some(signals.as_fd()), output], Some(until))?;
                 if signalled && next_signal(signals)? == Some(Signal::TERM.as_raw()) {
+                    talk.tell(&nothing_executed());
                     return Ok(None);
                 }
                 if printed {

@@ -6,7 +6,8 @@
 //! (restore it). The keeper answers in lines of JSON, one [`Report`] each. The keeper's environment is the vault's.
 //!
 //! The end of the socket before `G` means: exit and start nothing. After `G` it means nothing; the keeper
-//! goes on alone.
+//! goes on alone. So vaultvisor takes a keeper that was sent `G` for one that has executed, whatever becomes of it, unless
+//! it says itself that it has not; one that is told to end before it got there does.
 
 use std::{ffi::OsString, fmt, path::PathBuf, str::FromStr, time::Duration};
 

@@ -1,18 +1,24 @@
 //! What is executed, with what, and when nothing is.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use rustix::process::Signal;
 use sha2::{Digest, Sha256};
 use vaultvisor::{
     process::{
-        MARKER,
-        handle::{Prepared, StartError},
+        MARKER, ProcessId,
+        handle::{Locked, Prepared, StartError},
         protocol::{ExitStatus, PROTOCOL},
     },
     release::Checksum,
 };
 
-use super::site::{Site, WAITING};
+use super::site::{FOREVER, Site, WAITING, keeper, kill};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keeper_that_is_dropped_before_go_has_started_nothing() {
@@ -199,4 +205,95 @@ async fn a_keeper_and_a_vaultvisor_of_two_versions_refuse_each_other_and_say_wha
         assert!(refused.contains("install both programs"), "{refused}");
     }
     assert!(!site.spec.place.lock.exists(), "nothing was begun");
+}
+
+/// A keeper that does as it is told up to `G`, and then this; and that when it is told to end.
+fn keeper_that(site: &Site, does: &str, at_its_end: &str) -> PathBuf {
+    let keeper = site.path("keeper");
+    let text = format!(
+        r#"#!/bin/dash
+say() {{ echo "{{\"report\": \"$1\"$2}}" >&0; }}
+hear() {{ dd bs=1 count=1 >/dev/null 2>&1; }}
+end() {{ {at_its_end}; exit; }}
+trap end TERM
+say ready ', "protocol": {PROTOCOL}, "warning": null'
+hear
+say locked
+hear
+{does}
+"#
+    );
+    fs::write(&keeper, text).expect("write");
+    fs::set_permissions(&keeper, fs::Permissions::from_mode(0o755)).expect("chmod");
+    keeper
+}
+
+async fn locked_by(keeper: &Path, site: &Site) -> Locked {
+    let prepared = Prepared::new(keeper, &site.next_spec(), &Default::default()).await.expect("prepared");
+    prepared.lock().await.expect("locked")
+}
+
+/// The keeper of a site, by its arguments.
+fn keeper_of(site: &Site) -> ProcessId {
+    let lock = format!("--lock={}", site.spec.place.lock.display());
+    let names =
+        fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut pids = names.filter_map(|name| name.parse().ok());
+    let is_it = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| arguments.contains(&lock))
+    };
+    pids.find(is_it).and_then(ProcessId::of).expect("a keeper")
+}
+
+/// What becomes of a start whose keeper says nothing for longer than is waited; then `meanwhile` is done.
+async fn after_a_long_silence(locked: Locked, meanwhile: impl FnOnce()) -> StartError {
+    let silence = async {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(31)).await;
+        tokio::time::resume();
+        meanwhile();
+    };
+    let (started, ()) = tokio::join!(locked.start(), silence);
+    started.expect_err("nothing was said in time")
+}
+
+const SAY_STARTED: &str = r#"say started ', "vault": {"pid": 2, "start_ticks": 1}, "at_ns": 1'; say died ', "status": {"code": 0}, "at_ns": 2'"#;
+
+#[tokio::test]
+async fn t27_a_keeper_that_was_told_to_execute_and_does_not_say_that_it_did_not_may_have() {
+    for does in
+        ["exit 0", "kill -9 $$", &format!("say locked; {FOREVER}"), &format!("echo garbage >&0; {FOREVER}")]
+    {
+        let site = Site::new("");
+        let locked = locked_by(&keeper_that(&site, does, ":"), &site).await;
+        let unheard = locked.start().await.expect_err("it says nothing of it");
+        assert!(matches!(unheard, StartError::MayHaveLived { keeper: None, .. }), "{does}: {unheard:?}");
+    }
+    for late in [":", SAY_STARTED] {
+        let site = Site::new("");
+        let keeper = keeper_that(&site, FOREVER, late);
+        let unheard = after_a_long_silence(locked_by(&keeper, &site).await, || {}).await;
+        assert!(matches!(unheard, StartError::MayHaveLived { keeper: None, .. }), "{late}: {unheard:?}");
+    }
+}
+
+#[tokio::test]
+async fn t27_a_keeper_that_says_too_late_that_it_has_executed_nothing_is_believed() {
+    let site = Site::new("");
+    let late = r#"say failed ', "reason": "no such program"'"#;
+    let refusing = keeper_that(&site, FOREVER, late);
+    let refused = after_a_long_silence(locked_by(&refusing, &site).await, || {}).await;
+    assert!(matches!(&refused, StartError::Failed(why) if why == "no such program"), "{refused:?}");
+
+    // The real one says so when it is told to end before it has got to it.
+    let site = Site::new("echo ran");
+    let locked = locked_by(keeper(), &site).await;
+    let keeper = keeper_of(&site);
+    kill(keeper, Signal::STOP);
+    let refused = after_a_long_silence(locked, || kill(keeper, Signal::CONT)).await;
+    assert!(
+        matches!(&refused, StartError::Failed(why) if why.contains("before it had executed")),
+        "{refused:?}"
+    );
+    assert_eq!(site.log(), "");
 }

@@ -56,6 +56,8 @@ pub(crate) struct Coverage {
     pub(crate) restored: u64,
     /// Releases that failed on data which was migrated for them, and barred every other.
     pub(crate) barred: u64,
+    /// Processes that were executed without their daemon hearing of it.
+    pub(crate) unheard: u64,
     /// Lives that settled on the chain's release.
     pub(crate) settled: u64,
     /// Changes of the state's name, without holds.
@@ -86,6 +88,7 @@ impl Coverage {
         self.migrations_failed += other.migrations_failed;
         self.restored += other.restored;
         self.barred += other.barred;
+        self.unheard += other.unheard;
         self.settled += other.settled;
         for (change, times) in &other.transitions {
             *self.transitions.entry(*change).or_default() += times;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use vaultvisor::{
     decide::{
         self, Action, Decision, Ending, Event, Moment, Observed, State,
-        data::{Launch, Stage},
+        data::{DataLeft, Launch, Stage},
         state::{Build, Phase},
     },
     journal::{Recorded, decode, encode},
@@ -27,6 +27,8 @@ pub(crate) enum Work {
     Data(Launch, data::Step),
     /// Execute.
     Execute(Launch),
+    /// The keeper has not said what became of the execution: it is told to end.
+    GiveUp(u32),
 }
 
 pub(crate) struct Daemon {
@@ -40,6 +42,8 @@ pub(crate) struct Daemon {
     pub(crate) current: Option<u32>,
     /// A start or switch that is under way.
     pub(crate) starting: Option<Starting>,
+    /// A process that was executed, which its keeper does not say.
+    unheard: Option<(u32, Build)>,
     pub(crate) fetching: BTreeSet<Checksum>,
     pub(crate) give_up: bool,
     /// Whether something is being made ready.
@@ -117,6 +121,7 @@ impl Life {
             waiting: Vec::new(),
             current,
             starting: None,
+            unheard: None,
             fetching: BTreeSet::new(),
             give_up: false,
             staging: false,
@@ -383,6 +388,7 @@ impl Life {
             Work::Prepare(launch) => self.prepare(launch),
             Work::Data(launch, step) => self.work_on_data(launch, step)?,
             Work::Execute(launch) => self.execute_at_last(launch)?,
+            Work::GiveUp(pid) => self.stop_vault(pid),
         }
         Ok(())
     }
@@ -440,6 +446,11 @@ impl Life {
         if daemon.current == Some(pid) {
             daemon.current = None;
         }
+        if let Some((_, build)) = daemon.unheard.take_if(|(unheard, _)| *unheard == pid) {
+            daemon.starting = None;
+            let reason = "its keeper was silent, and has ended".to_owned();
+            return self.tell(Event::StartFailed { build, reason, data: DataLeft::Lived });
+        }
         if let Some(starting) =
             daemon.starting.clone().filter(|starting| starting.prepared && starting.old == Some(pid))
         {
@@ -452,9 +463,9 @@ impl Life {
     fn execute_at_last(&mut self, launch: Launch) -> Outcome {
         let Some(daemon) = &mut self.daemon else { return Ok(()) };
         // Told once by whoever comes first, the end of the old process or the preparation.
-        if daemon.starting.take_if(|starting| starting.to == launch).is_none() {
+        let Some(starting) = daemon.starting.take_if(|starting| starting.to == launch) else {
             return Ok(());
-        }
+        };
         let data = data::left_by(&launch);
         let (build, reason) = (launch.build, "no".to_owned());
         if daemon.give_up {
@@ -476,12 +487,39 @@ impl Life {
             self.tell(Event::StartFailed { build, reason, data });
         } else {
             let pid = self.execute(&build)?;
+            if self.faults && self.rng.chance(0.03) {
+                self.hear_nothing(pid, build, starting);
+                return Ok(());
+            }
             if let Some(daemon) = &mut self.daemon {
                 daemon.current = Some(pid);
             }
             self.tell(Event::Started { build, pid, downtime: None });
         }
         Ok(())
+    }
+
+    /// It is executed, and its keeper is killed before it says so, or stands still. Answered when nothing is left of it.
+    fn hear_nothing(&mut self, pid: u32, build: Build, starting: Starting) {
+        let Some(daemon) = &mut self.daemon else { return };
+        self.coverage.unheard += 1;
+        daemon.starting = Some(starting);
+        daemon.unheard = Some((pid, build));
+        match self.rng.chance(0.5) {
+            true => self.kill_keeper(),
+            false => self.plan(30_000, Item::Work(self.incarnation, Work::GiveUp(pid))),
+        }
+    }
+
+    /// A keeper that was silent does not end, either.
+    pub(crate) fn silence_is_long(&mut self, pid: u32) {
+        let Some(daemon) = &mut self.daemon else { return };
+        if let Some((_, build)) = daemon.unheard.take_if(|(unheard, _)| *unheard == pid) {
+            daemon.starting = None;
+            let (processes, reason) = (vec![pid], format!("the keeper of pid {pid} is silent"));
+            let data = DataLeft::Lived;
+            self.tell(Event::NotProvablyGone { build, lock_is_held: false, processes, reason, data });
+        }
     }
 
     fn adoptable(&mut self) -> Option<(u32, Build)> {

@@ -264,6 +264,7 @@ impl Life {
         if self.machine.process.as_ref().is_some_and(|process| process.pid == pid && !process.is_gone) {
             self.coverage.stuck += 1;
             self.clearing_is_slow(pid);
+            self.silence_is_long(pid);
             self.tell_of(
                 pid,
                 Event::NotEnded { pid, left: vec![pid], what: format!("pid {pid} in state D") },

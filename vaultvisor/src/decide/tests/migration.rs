@@ -233,6 +233,53 @@ fn rule_12_data_is_never_put_back_behind_a_release_that_has_lived_on_it() {
 }
 
 #[test]
+fn rule_12_data_is_never_put_back_behind_a_release_that_was_started_and_not_heard_of() {
+    let begun = |allowed: bool| {
+        let mut driver = Driver::with_data();
+        driver.policy.restore_after_live = allowed;
+        driver.staging(&two_with_both());
+        driver.staged(&two_with_both(), Arguments::Revision(1), 1);
+        let pid = driver.next_pid;
+        driver.step(Event::Ended { pid });
+        driver
+    };
+    let unheard = |release: &Release| {
+        let (build, reason) = (Build::from(release), "its keeper was silent".to_owned());
+        Event::StartFailed { build, reason, data: DataLeft::Lived }
+    };
+    let mut driver = begun(false);
+    assert_eq!(driver.step(unheard(&two_with_both())), [], "nothing is started");
+    assert_eq!((driver.state.name(), driver.standing()), (Name::Blocked, Some(Standing::Migrated)));
+    let why = driver.state.why(None, &|_| "then".to_owned());
+    for way_out in ["vaultvisor retry", "restore_after_live"] {
+        assert!(why.contains(way_out), "{way_out} is not in: {why}");
+    }
+    assert!(driver.reported(Severity::Error, "its keeper was silent"));
+
+    // Its keeper does not even end: that is waited for, and then it is started again on its own data.
+    let mut driver = begun(false);
+    driver.step(Event::NotProvablyGone {
+        build: Build::from(&two_with_both()),
+        lock_is_held: false,
+        processes: vec![9],
+        reason: "keeper 9 is silent".to_owned(),
+        data: DataLeft::Lived,
+    });
+    assert_eq!(driver.standing(), Some(Standing::Migrated));
+    let (actions, _) = driver.tick_until_action();
+    let again = Launch { arguments: Arguments::Revision(1), ..launch(&two_with_both()) };
+    assert_eq!(starts(actions), [Action::Start(again)]);
+
+    // Nor a second time behind the old one, which was not heard of after a restore.
+    let mut driver = begun(true);
+    assert_eq!(driver.step(unheard(&two_with_both())), [first(Some(1))], "the operator has allowed it");
+    assert_eq!(driver.step(unheard(&one())), []);
+    assert_eq!(driver.standing(), Some(Standing::Plain));
+    let (actions, _) = driver.tick_until_action();
+    assert_eq!(starts(actions), [first(None)]);
+}
+
+#[test]
 fn rule_12_only_copies_that_the_data_depends_on_can_be_too_many() {
     let copies = |first: Standing| -> Vec<Snapshot> {
         let from = Build::from(&one());

@@ -1,0 +1,87 @@
+//! Starts under a keeper that does as it is told up to the execution.
+
+use tokio::sync::{mpsc, watch};
+
+use super::{super::executor::Executor, *};
+use crate::{
+    decide::{
+        Action, Event,
+        data::{Arguments, DataLeft, Launch, Work},
+        state::Build,
+    },
+    migrate::snapshot::{Snapshots, Stage},
+    process::protocol::PROTOCOL,
+    release::GenesisHash,
+};
+
+const MIGRATION: Checksum = Checksum([0xb; 32]);
+/// Far beyond what a start takes; a test that meets it has failed.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn build(version: &str, checksum: u8) -> Build {
+    let version = version.parse().expect("a version");
+    Build { version, checksum: Checksum([checksum; 32]), uri: None, migrations: Default::default() }
+}
+
+/// Starts a release with work on its data, under a keeper that answers `G` with this: what is told of it, and how far
+/// the snapshot's record says that it has come.
+async fn start(answer: &str, of: impl FnOnce(u64) -> Launch) -> (Event, Stage) {
+    let home = tempfile::tempdir().expect("home");
+    let keeper = home.path().join("keeper");
+    let script = format!(
+        r#"#!/bin/dash
+say() {{ echo "{{\"report\": \"$1\"$2}}" >&0; }}
+say ready ', "protocol": {PROTOCOL}, "warning": null'
+while :; do
+    case "$(dd bs=1 count=1 2>/dev/null)" in
+        L) say locked;;
+        S | M | R) say worked ', "copied": 0, "bytes": 0, "not_kept": 0';;
+        G) {answer}; exit;;
+        *) exit;;
+    esac
+done
+"#
+    );
+    fs::write(&keeper, script).expect("write");
+    fs::set_permissions(&keeper, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let shared = Arc::new(Shared { keeper, ..parts(home.path(), Chronicle::open(home.path()).0) });
+    let settings = settings(home.path(), A);
+    let configured = Arc::new(fleet::Configured {
+        vault: settings.vaults["a"].clone(),
+        network: settings.networks["dev"].clone(),
+        startup_chain_wait: settings.startup_chain_wait,
+    });
+    let snapshots = Snapshots::new(&home::create_vault_folder(home.path(), "a").expect("folder"));
+    let id = snapshots.begin(Some(&build("1.0.0", 1)), &build("2.0.0", 2), 0).expect("begun").id;
+    let (sender, mut events) = mpsc::channel(1);
+    let (_configured, receiver) = watch::channel(configured);
+    let executor = Executor::new(shared, receiver, Some(GenesisHash([9; 32])), sender);
+    executor.carry_out(Action::Start(of(id)));
+    let told = tokio::time::timeout(DEADLINE, events.recv()).await.expect("in time").expect("told");
+    let reached = snapshots.read(id).expect("readable").expect("there").stage;
+    (told, reached)
+}
+
+fn migrates(id: u64) -> Launch {
+    let work = Some(Work { snapshot: id, migration: Some(MIGRATION) });
+    Launch { build: build("2.0.0", 2), arguments: Arguments::Config(Vec::new()), restore: None, work }
+}
+
+fn restores(id: u64) -> Launch {
+    Launch { build: build("1.0.0", 1), restore: Some(id), work: None, ..migrates(id) }
+}
+
+#[tokio::test]
+async fn t27_only_a_keeper_that_says_it_has_executed_nothing_has_data_restored() {
+    let refuses = r#"say failed ', "reason": "no such program"'"#;
+    for (answer, expected) in
+        [(refuses, DataLeft::Changed), (":", DataLeft::Lived), ("kill -9 $$", DataLeft::Lived)]
+    {
+        for (launch, at_least) in [(migrates as fn(u64) -> Launch, Stage::Lived), (restores, Stage::Restored)]
+        {
+            let (told, reached) = start(answer, launch).await;
+            let Event::StartFailed { data, .. } = &told else { panic!("{answer}: {told:?}") };
+            assert_eq!((*data, reached), (expected, at_least), "{answer}: {told:?}");
+        }
+    }
+}
