@@ -371,10 +371,16 @@ impl Drop for AbortOnDrop {
 }
 
 /// Both clocks, now. The monotonic one is that of the timers: it stands still while the machine sleeps.
+///
+/// Both change to their next millisecond together, so that one can be told in terms of the other.
 pub(crate) fn now() -> Now {
-    let moment = crate::decide::Moment(crate::process::monotonic_ns() / 1_000_000);
-    let unix = since_1970(std::time::SystemTime::now());
-    Now { moment, unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX) }
+    const NS_A_MS: u64 = 1_000_000;
+    let monotonic_ns = crate::process::monotonic_ns();
+    let unix_ns = u64::try_from(since_1970(std::time::SystemTime::now()).as_nanos()).unwrap_or(u64::MAX);
+    Now {
+        moment: crate::decide::Moment(monotonic_ns / NS_A_MS),
+        unix_ms: unix_ns.saturating_sub(monotonic_ns % NS_A_MS) / NS_A_MS,
+    }
 }
 
 fn unix_secs(time: std::time::SystemTime) -> u64 {

@@ -101,6 +101,9 @@ pub fn wake_at(state: &State, decided_at: Moment) -> Option<Moment> {
     }
     let process = match &state.process {
         Phase::Starting { wait, .. } | Phase::Blocked { wait, .. } => Some(wait.until),
+        Phase::Barred { failed, .. } => {
+            state.rejection_of(failed.checksum).map(|rejection| rejection.wait.until)
+        }
         Phase::Running { probation: Some(probation), .. } => match probation.left {
             Left::Until(wait) => Some(wait.until),
             Left::Paused { .. } => None,

@@ -177,8 +177,11 @@ fn vaults(text: &mut Text, vaults: &[VaultStatus]) {
         GAUGE,
         "How many releases are rejected now and wait to be tried again.",
     );
+    // Others are remembered, and nobody waits for them: a release that came after them has proved itself.
+    let now = crate::daemon::now().unix_secs();
     for vault in vaults {
-        text.sample("vaultvisor_rejections", &labels(vault), vault.rejected.len());
+        let waiting = vault.rejected.iter().filter(|rejected| rejected.retry_at.0 > now).count();
+        text.sample("vaultvisor_rejections", &labels(vault), waiting);
     }
 }
 

@@ -23,7 +23,8 @@ impl State {
 }
 
 impl Deciding<'_> {
-    fn is_rejected_now(&self, build: &Build) -> bool {
+    /// Whether a release failed here and its time has not come again.
+    pub(super) fn is_rejected_now(&self, build: &Build) -> bool {
         let rejection = self.state.rejection_of(build.checksum);
         rejection.is_some_and(|rejection| !rejection.wait.is_over(self.now.moment))
     }

@@ -64,6 +64,9 @@ pub struct ArgumentsOf {
     pub checksum: Checksum,
     /// What it is always started with.
     pub arguments: Arguments,
+    /// What the configuration's arguments were when it was last started other than on the way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<Vec<String>>,
 }
 
 /// What is to be made ready, while the old release runs, before another can take its place.

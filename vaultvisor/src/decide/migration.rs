@@ -8,7 +8,7 @@ use super::{
     Action, Deciding, Kind, Severity,
     data::{Arguments, ArgumentsOf, DataLeft, Launch, Snapshot, Stage, Staging, Standing, Work},
     policy::{FETCH_BACKOFF_FIRST, FETCH_BACKOFF_MOST, MAX_SNAPSHOTS},
-    state::{Build, Concern, Phase, State, Wait},
+    state::{Build, Concern, Fetch, Phase, State, Wait},
 };
 use crate::{
     migrate::snapshot::{SnapshotRecord, Stage as Reached},
@@ -56,6 +56,11 @@ impl State {
     /// What a release is started with, if it ever was.
     pub fn arguments_of(&self, checksum: Checksum) -> Option<&Arguments> {
         self.arguments.iter().find(|of| of.checksum == checksum).map(|of| &of.arguments)
+    }
+
+    /// What the configuration's arguments were when a release was last started other than on the way back.
+    fn config_of(&self, checksum: Checksum) -> Option<&[String]> {
+        self.arguments.iter().find(|of| of.checksum == checksum)?.config.as_deref()
     }
 
     /// Whether the operator has changed the configuration's arguments, which are these now, since they were last used.
@@ -114,12 +119,21 @@ impl Deciding<'_> {
     pub(super) fn suits_data(&self, build: &Build) -> bool {
         match self.state.standing() {
             Some(Snapshot { standing: Standing::Restore, from, .. }) => from.checksum == build.checksum,
-            Some(Snapshot { standing: Standing::Migrated, from, to, .. }) => {
+            Some(Snapshot { standing: Standing::Migrated, to, .. }) => {
                 let is_chosen = self.state.chosen().is_some_and(|chosen| chosen.checksum == build.checksum);
-                to.checksum == build.checksum || is_chosen && from.checksum != build.checksum
+                to.checksum == build.checksum || is_chosen && !self.came_before_migrations(build)
             }
             _ => true,
         }
+    }
+
+    /// Whether the data was migrated away from a release, by one that has not proved itself or by several in a row.
+    fn came_before_migrations(&self, build: &Build) -> bool {
+        let is_from = |snapshot: &Snapshot| snapshot.from.checksum == build.checksum;
+        self.state
+            .snapshots
+            .iter()
+            .any(|snapshot| snapshot.standing == Standing::Migrated && is_from(snapshot))
     }
 
     /// What must run because of the data, whatever should run.
@@ -133,7 +147,7 @@ impl Deciding<'_> {
     /// Whether a process runs on data that was migrated for it and has not proved itself: then what comes next waits
     /// until it has, or has failed.
     pub(super) fn is_proving_data(&self) -> bool {
-        let on_probation = matches!(&self.state.process, Phase::Running { probation: Some(_), .. });
+        let on_probation = matches!(&self.state.process, Phase::Running { probation: Some(probation), .. } if !probation.failed);
         on_probation && self.state.standing().is_some()
     }
 
@@ -279,14 +293,24 @@ impl Deciding<'_> {
             }
             (None, None) => self.inherited(),
         };
-        // On the way back an edit is not for the release that is started: it is not used, and not forgotten.
-        if way == Way::Ordinary || self.state.config_args.is_none() {
-            self.state.config_args = Some(self.policy.args.clone());
+        // On the way back an edit is not for the release that is started: it is not used, and not forgotten, whichever
+        // release was started with it meanwhile.
+        let config = match (way, self.state.config_of(build.checksum)) {
+            (Way::Back, Some(seen)) => Some(seen.to_vec()),
+            (Way::Back, None) => None,
+            (Way::Ordinary, _) => Some(self.policy.args.clone()),
+        };
+        if config.is_some() || self.state.config_args.is_none() {
+            self.state.config_args = config.clone().or_else(|| Some(self.policy.args.clone()));
         }
         let mut needed = self.state.needed();
         needed.push(build.checksum);
         self.state.arguments.retain(|of| of.checksum != build.checksum && needed.contains(&of.checksum));
-        self.state.arguments.push(ArgumentsOf { checksum: build.checksum, arguments: arguments.clone() });
+        self.state.arguments.push(ArgumentsOf {
+            checksum: build.checksum,
+            arguments: arguments.clone(),
+            config,
+        });
         arguments
     }
 
@@ -418,6 +442,13 @@ impl Deciding<'_> {
             }
         } else if let Some(build) = self.staged_choice() {
             self.launch(build, 0);
+        } else if snapshot.standing == Standing::Migrated && !self.is_rejected_now(&snapshot.to) {
+            // Whatever the chain states by now and whether that can be had: until then this is all that may run. If its own
+            // files are just being proved, it is ready as soon as they are.
+            let checksum = snapshot.to.checksum;
+            if !matches!(self.state.fetch, Fetch::Fetching { checksum: of, .. } if of == checksum) {
+                self.launch(snapshot.to, 0);
+            }
         }
     }
 

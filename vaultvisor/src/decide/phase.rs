@@ -36,6 +36,10 @@ pub struct Probation {
     pub answer: Answer,
     /// Whether it has lived long enough, and only the answer is waited for.
     pub extended: bool,
+    /// Whether that never came, and the release runs on because nothing may take its place: what is new no longer waits
+    /// for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub failed: bool,
 }
 
 /// What is left of a probation.

@@ -16,7 +16,8 @@ impl Deciding<'_> {
     /// The trial of a process that was executed then; what has proved itself here before needs no second one.
     pub(super) fn trial(&self, build: &Build, since: Moment) -> Option<Probation> {
         let wait = Wait::start(since, self.policy.probation);
-        let trial = Probation { left: Left::Until(wait), answer: Answer::None, extended: false };
+        let trial =
+            Probation { left: Left::Until(wait), answer: Answer::None, extended: false, failed: false };
         (!self.state.is_proved(build.checksum)).then_some(trial)
     }
 
@@ -137,6 +138,9 @@ impl Deciding<'_> {
             WayBack::Nowhere => "nothing proved is there to go back to",
             WayBack::Barred(_) => "the data was migrated for it and nothing else may be started on that",
         };
+        if let Phase::Running { probation: Some(probation), .. } = &mut self.state.process {
+            probation.failed = true;
+        }
         self.problem(Concern::Process, Severity::Error, format!("{what}; {why_not}, so it is left running"));
     }
 

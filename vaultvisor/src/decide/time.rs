@@ -85,12 +85,12 @@ impl Wait {
         self.until.0.saturating_sub(now.0)
     }
 
-    /// When it is over, in whole seconds since 1970; what waits for it does not begin later than that.
+    /// When it is over, or was, in whole seconds since 1970; what waits for it does not begin later than that.
     ///
     /// From now on the wall clock, so that a jump of that shows, and in milliseconds, because the seconds of the two clocks
     /// do not begin together: the answer would be one second or the next, depending on when it is asked for.
     pub fn over_at_unix_secs(self, now: Now) -> u64 {
-        now.unix_ms.saturating_add(self.left_ms(now.moment)).div_ceil(1000)
+        now.unix_ms.saturating_add(self.until.0).saturating_sub(now.moment.0).div_ceil(1000)
     }
 }
 

@@ -25,8 +25,12 @@ fn status() -> Status {
             "running": {"version": "1.16.0", "checksum": old, "pid": 2, "restarts": 0, "adopted": false},
             "target": {"version": "1.17.0", "checksum": new, "sequence": 7},
             "pending": null,
-            "rejected": [{"checksum": new, "version": "1.17.0", "reason": "it ended", "attempts": 1,
-                "retry_at": "2026-01-02T03:04:05Z"}],
+            "rejected": [
+                {"checksum": new, "version": "1.17.0", "reason": "it ended", "attempts": 1,
+                    "retry_at": "2126-01-02T03:04:05Z"},
+                {"checksum": "ef".repeat(32), "version": "1.15.0", "reason": "remembered", "attempts": 1,
+                    "retry_at": "2026-01-02T03:04:05Z"},
+            ],
             "chain": {"source": "wss://a \"quoted\\\" name", "connected": true, "genesis": format!("0x{new}"),
                 "finalized": 123, "finalized_at": "1970-01-01T00:01:40Z", "spec_version": 1, "endpoints": [
                     {"address": "wss://a \"quoted\\\" name", "connected": true, "finalized": 123,

@@ -339,6 +339,62 @@ fn rule_12_a_newer_release_may_repair_the_data_and_the_older_one_may_not_touch_i
 }
 
 #[test]
+fn rule_12_the_first_of_several_releases_that_failed_in_a_row_may_not_touch_the_data_either() {
+    let mut driver = Driver::on_migrated_data();
+    driver.ended();
+    let third = with(Release { sequence: Some(3), ..three() }, &[("state-migration", STATE)]);
+    driver.staging(&third);
+    driver.staged(&third, Arguments::Revision(1), 2);
+    driver.started(&third);
+    driver.ended();
+    assert_eq!((driver.state.name(), driver.standing()), (Name::Blocked, Some(Standing::Migrated)));
+    let back = Release { sequence: Some(4), ..one() };
+    assert_eq!(driver.chain(&back), [], "its data is two migrations ago");
+    assert_eq!(driver.state.name(), Name::Blocked);
+}
+
+#[test]
+fn rule_12_what_bars_the_way_is_tried_again_on_schedule_whatever_else_is_stated_or_held() {
+    let again = Launch { arguments: Arguments::Revision(1), ..launch(&two_with_both()) };
+    let mut driver = Driver::on_migrated_data();
+    driver.ended();
+    assert_eq!(driver.chain(&three()), [fetch(&three())], "which is nowhere to be had");
+    let until = driver.state.rejected[0].wait.until;
+    assert_eq!(driver.tick_until_action().0, [Action::Start(again.clone())]);
+    assert_eq!(driver.now.moment, until);
+
+    let mut driver = Driver::on_migrated_data();
+    driver.ended();
+    driver.command(Command::Hold { reason: None });
+    assert_eq!(driver.tick_until_action().0, [fetch(&two_with_both())], "whether they are still whole");
+    assert_eq!(driver.fetched(&two_with_both()), [Action::Start(again)]);
+}
+
+#[test]
+fn rule_12_a_release_that_never_answers_on_migrated_data_is_not_waited_for_by_its_repair() {
+    let mut driver = Driver::with_data();
+    driver.policy.health = true;
+    driver.staging(&two_with_both());
+    driver.staged(&two_with_both(), Arguments::Revision(1), 1);
+    driver.switched(&two_with_both());
+    let repair = with(Release { sequence: Some(3), ..three() }, &[("state-migration", STATE)]);
+    driver.health(false);
+    driver.chain(&repair);
+    assert_eq!(driver.fetched(&repair), [], "it may still answer");
+    driver.tick();
+    assert_eq!(driver.state.staging, Staging::Idle, "it is waited for a while more");
+    let (actions, _) = driver.tick_until_action();
+    assert!(driver.problem().contains("left running"), "{}", driver.problem());
+    let [Action::PruneSnapshots { .. }, Action::Stage(stage)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((&stage.from, &stage.to), (&Build::from(&two_with_both()), &Build::from(&repair)));
+    let actions = driver.staged(&repair, Arguments::Revision(1), 2);
+    assert!(
+        matches!(&actions[..], [Action::Switch { to }] if to.build == Build::from(&repair)),
+        "{actions:?}"
+    );
+}
+
+#[test]
 fn rule_12_news_waits_until_migrated_data_has_proved_itself() {
     let mut driver = Driver::on_migrated_data();
     driver.chain(&three());
@@ -499,6 +555,26 @@ fn rule_12_an_edit_for_the_new_release_is_not_given_to_the_old_one_on_the_way_ba
     // It is not forgotten either.
     let edited = Launch { arguments: config(&["--for-two"]), ..launch(&one()) };
     assert_eq!(driver.command(Command::Restart), (true, vec![Action::Switch { to: edited }]));
+}
+
+#[test]
+fn rule_12_an_edit_that_the_failed_release_was_started_with_is_still_news_to_the_old_one() {
+    let mut driver = Driver::with_data();
+    driver.policy.data_dir = false;
+    // It waits for the next start, and that is the new release's.
+    driver.policy.args = vec!["--edited".to_owned()];
+    driver.chain(&two());
+    let edited = |release: &Release| Launch { arguments: config(&["--edited"]), ..launch(release) };
+    assert_eq!(driver.fetched(&two()), [Action::Switch { to: edited(&two()) }]);
+    driver.switched(&two());
+    assert_eq!(driver.ended(), [first(None)], "with what it ran with before");
+    driver.started(&one());
+    assert_eq!(driver.command(Command::Restart), (true, vec![Action::Switch { to: edited(&one()) }]));
+    assert!(driver.reported(Severity::Warn, "args were edited"));
+    driver.switched(&one());
+    driver.said.clear();
+    assert_eq!(driver.command(Command::Restart), (true, vec![Action::Switch { to: edited(&one()) }]));
+    assert!(!driver.reported(Severity::Warn, "args were edited"), "once");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn rule_4_the_old_release_is_kept_until_the_new_one_has_proved_itself() {
 }
 
 impl Driver {
-    fn health(&mut self, ok: bool) -> Vec<Action> {
+    pub(super) fn health(&mut self, ok: bool) -> Vec<Action> {
         let pid = self.next_pid;
         self.step(Event::Health { pid, ok, detail: "503".into() })
     }
