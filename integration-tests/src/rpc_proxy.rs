@@ -283,7 +283,10 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// One question to a node, on a connection of its own.
-async fn ask(node: &str, method: &str, params: Value) -> Value {
+///
+/// # Panics
+/// If it is not there, or does not answer.
+pub async fn ask(node: &str, method: &str, params: Value) -> Value {
     let (mut node, _) = connect_async(node).await.expect("the node is there");
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
     node.send(Message::text(request)).await.expect("the node takes requests");

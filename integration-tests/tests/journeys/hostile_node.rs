@@ -13,11 +13,17 @@ use integration_tests::{
     ledger,
     operator::{Operator, has_seen},
     releases::Release,
-    rpc_proxy::Answer,
+    rpc_proxy::{self, Answer},
     status::{Running, VaultStatus},
     wait,
 };
 use serde_json::json;
+use subxt::ext::{
+    codec::{Compact, Decode, Encode},
+    frame_metadata::{RuntimeMetadata, RuntimeMetadataPrefixed},
+};
+
+use super::announcement::announced;
 
 integration_tests::through! {
     t14_a_node_that_serves_an_older_finalized_block_is_reported_and_believed_again_when_it_has_caught_up: Node, OldNode;
@@ -28,6 +34,7 @@ integration_tests::through! {
     t19_a_release_stated_while_the_node_was_out_of_reach_is_found_from_storage: Node, OldNode;
     t22_a_record_that_is_gone_or_of_no_known_form_is_reported_and_the_vault_runs_on: Node, OldNode;
     t25_an_upgrade_whose_metadata_and_events_nobody_can_read_disturbs_nobody: Node, OldNode;
+    t25_a_node_whose_metadata_describes_types_without_end_neither_kills_vaultvisor_nor_keeps_it_busy: Node;
 }
 
 /// How long a node may bring nothing before another is tried is a minute; this leaves a loaded machine another two.
@@ -264,6 +271,66 @@ async fn t25_an_upgrade_whose_metadata_and_events_nobody_can_read_disturbs_nobod
         !kinds.iter().any(|kind| ["crashed", "rejected", "fell_back"].contains(&kind.as_str())),
         "{kinds:?}"
     );
+}
+
+async fn t25_a_node_whose_metadata_describes_types_without_end_neither_kills_vaultvisor_nor_keeps_it_busy(
+    source: Source,
+) {
+    let journey = Journey::through_a_changeable(source).await;
+    let (operator, node) = (&journey.operator, journey.node());
+    let first = journey.release("1.0.0").await;
+    let mut daemon = operator.run();
+    operator.running(&first).await;
+
+    let honest = rpc_proxy::ask(journey.chain.url(), "state_getMetadata", json!([])).await;
+    let honest = hex::decode(honest.as_str().expect("digits").trim_start_matches("0x")).expect("digits");
+    for (version, hostile) in ["2.0.0", "3.0.0"].into_iter().zip(endless(&honest)) {
+        // To each of the two ways in which it can be asked for.
+        let as_of_a_call = Some(hostile.clone()).encode();
+        for (method, about, bytes) in
+            [("state_getMetadata", "", hostile), ("state_call", "Metadata_metadata_at_version", as_of_a_call)]
+        {
+            let digits = json!(format!("0x{}", hex::encode(bytes)));
+            node.answer_where(method, about, Answer::Result(digits));
+        }
+        let stated = journey.release(version).await;
+        let after = operator.running(&stated).await;
+        logged(&daemon, &[&format!("where release {version} was stated is not known")]).await;
+        let vault = operator.vault().await;
+        assert_eq!((vault.running.as_ref(), vault.problem), (Some(&after), None));
+        assert_eq!(operator.status().await.pid, Some(daemon.pid()), "vaultvisor itself goes on");
+    }
+
+    node.be_honest();
+    let last = journey.release("4.0.0").await;
+    operator.running(&last).await;
+    announced(operator, "4.0.0").await;
+    daemon.signal(Signal::INT);
+    daemon.end().await;
+    assert_eq!(ledger::never_two(&operator.lives()), Ok(()));
+}
+
+/// Metadata in which hashes, of which every account is one, are a type that holds itself; and four billion of nothing.
+fn endless(honest: &[u8]) -> [Vec<u8>; 2] {
+    let with_hashes_that_are = |definition: &dyn Fn(u32, u32) -> Vec<u8>| {
+        let RuntimeMetadataPrefixed(magic, metadata) = Decode::decode(&mut &*honest).expect("metadata");
+        let RuntimeMetadata::V14(mut metadata) = metadata else { panic!("of another version") };
+        let types = &mut metadata.types.types;
+        let find = |types: &[Vec<u8>], beginning: &[u8]| {
+            types.iter().position(|encoded| encoded.starts_with(beginning)).expect("every runtime has it")
+        };
+        let definitions: Vec<Vec<u8>> = types.iter().map(|portable| portable.ty.type_def.encode()).collect();
+        let (hash, nothing) = (find(&definitions, &[3, 32, 0, 0, 0]), find(&definitions, &[4, 0]));
+        let definition = definition(hash as u32, nothing as u32);
+        types[hash].ty.type_def = Decode::decode(&mut &*definition).expect("a definition");
+        RuntimeMetadataPrefixed(magic, RuntimeMetadata::V14(metadata)).encode()
+    };
+    [
+        with_hashes_that_are(&|hash, _| [&[0, 4, 0][..], &Compact(hash).encode(), &[0, 0]].concat()),
+        with_hashes_that_are(&|_, nothing| {
+            [&[3, 0xff, 0xff, 0xff, 0xff][..], &Compact(nothing).encode()].concat()
+        }),
+    ]
 }
 
 /// Waits until the vault that ran before was taken over, and by nothing else changed.

@@ -4,23 +4,25 @@
 //! It announces and annotates, for people; nothing is decided by it. So everything here may fail: a node that has
 //! pruned the state, metadata of a version that we do not know, events of a block that changes the code. Then the
 //! statement stands without its annotation. All of it goes over a connection of its own, so that the one which follows
-//! the chain is never held up; and only legacy methods are used, which every node serves.
+//! the chain is never held up; and only legacy methods are used, which every node serves. What a node serves is taken
+//! apart within bounds (`events`), and on a thread of its own: a hostile one costs some memory for a moment, and nobody
+//! waits.
+
+mod events;
 
 use std::time::Duration;
 
-use subxt::{
-    events::Phase,
-    utils::{AccountId32, H256},
-};
-use subxt_rpcs::{RpcClient, rpc_params};
+use subxt::utils::H256;
+use subxt_rpcs::{RpcClient, methods::legacy::Bytes, rpc_params};
 
+use self::events::{EventsError, Found, Wanted};
 use super::{
     ChainView, FinalizedBlock, SourceError,
     endpoints::open_client,
-    governance::node::{AtBlock, NodeError, at_block, extrinsics, request},
+    governance::node::{NodeError, extrinsics, request},
     records::{CLIENTS_INFO, Record, Records, StorageKey},
 };
-use crate::release::{Checksum, GenesisHash};
+use crate::release::GenesisHash;
 
 /// How long finding out may take in all: a dozen small calls, and metadata of some hundred kB. Nobody waits for it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -39,9 +41,7 @@ pub struct Search {
     /// A finalized block that did not have it yet.
     before: u64,
     key: StorageKey,
-    pallet: String,
-    events: &'static [&'static str],
-    checksum: Checksum,
+    event: Wanted,
 }
 
 /// What the chain's event tells of a statement.
@@ -73,8 +73,8 @@ enum AnnotationError {
     NoBlock(u64),
     #[error("it was stated before block {0}, the oldest that is looked at")]
     Older(u64),
-    #[error("the events of block {block} cannot be decoded: {reason}")]
-    Undecodable { block: u64, reason: String },
+    #[error("the events of block {block} cannot be decoded")]
+    Undecodable { block: u64, source: EventsError },
     #[error("block {0} has no event about it")]
     NoEvent(u64),
     #[error("not found out within {} s", DEADLINE.as_secs())]
@@ -96,17 +96,15 @@ impl Search {
             }
         };
         let mut endpoints = endpoints.to_vec();
-        // The one that told of it is alive.
-        endpoints.sort_by_key(|endpoint| *endpoint != view.source);
+        // Those that told of it are alive.
+        endpoints.sort_by_key(|endpoint| view.source.split(", ").all(|source| source != endpoint));
         Some(Self {
             endpoints,
             genesis: view.genesis,
             at: view.finalized,
             before: before.max(view.finalized.number.saturating_sub(MAX_BLOCKS_BACK)),
             key,
-            pallet,
-            events,
-            checksum: release.binary_checksum,
+            event: Wanted { pallet, events, checksum: release.binary_checksum },
         })
     }
 }
@@ -134,13 +132,12 @@ async fn find_at(endpoint: &str, search: &Search) -> Result<Announcement, Annota
     }
     let number = first_with(&rpc, search).await?;
     let (hash, parent) = (block_hash(&rpc, number).await?, block_hash(&rpc, number - 1).await?);
-    // The runtime that wrote them is the one in the parent's state.
-    let runtime = at_block(&rpc, parent).await?;
-    let (event, extrinsic) = event_in(&rpc, &runtime, search, hash, number).await?;
+    let Found { name, extrinsic } = event_in(&rpc, search, hash, parent, number).await?;
     let who = match extrinsic {
-        Some(index) => signer(&rpc, &runtime, hash, index).await,
+        Some(index) => signer(&rpc, hash, index).await,
         None => None,
     };
+    let event = format!("{}.{name}", search.event.pallet);
     Ok(Announcement { block: FinalizedBlock { number, hash: hash.0 }, event, extrinsic, who })
 }
 
@@ -165,43 +162,32 @@ async fn first_with(rpc: &RpcClient, search: &Search) -> Result<u64, AnnotationE
     Ok(with)
 }
 
-/// The event's name, and the extrinsic that made it.
+/// The event in that block.
 async fn event_in(
     rpc: &RpcClient,
-    runtime: &AtBlock,
     search: &Search,
     hash: H256,
+    parent: H256,
     block: u64,
-) -> Result<(String, Option<u32>), AnnotationError> {
-    let written = storage(rpc, &StorageKey::plain("System", "Events"), hash).await?;
-    let events = runtime.events().from_bytes(written.unwrap_or_default());
-    for event in events.iter() {
-        let event =
-            event.map_err(|error| AnnotationError::Undecodable { block, reason: error.to_string() })?;
-        let is_it = event.pallet_name() == search.pallet
-            && search.events.contains(&event.event_name())
-            && event.field_bytes().ends_with(&search.checksum.0);
-        if is_it {
-            let extrinsic = match event.phase() {
-                Phase::ApplyExtrinsic(index) => Some(index),
-                Phase::Initialization | Phase::Finalization => None,
-            };
-            return Ok((format!("{}.{}", event.pallet_name(), event.event_name()), extrinsic));
-        }
+) -> Result<Found, AnnotationError> {
+    let written = storage(rpc, &StorageKey::plain("System", "Events"), hash).await?.unwrap_or_default();
+    // The runtime that wrote them is the one in the parent's state.
+    let doing = "asking for the metadata";
+    let Bytes(metadata) = request(rpc, "state_getMetadata", rpc_params![parent], doing).await?;
+    let wanted = search.event.clone();
+    // Some tens of milliseconds of work, which a node can make longer.
+    let looking = tokio::task::spawn_blocking(move || events::find(&metadata, &written, &wanted));
+    match looking.await {
+        Ok(Ok(found)) => found.ok_or(AnnotationError::NoEvent(block)),
+        Ok(Err(source)) => Err(AnnotationError::Undecodable { block, source }),
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
-    Err(AnnotationError::NoEvent(block))
 }
 
 /// Who signed an extrinsic. Not known where nobody did, or where it is of a form that is not.
-async fn signer(rpc: &RpcClient, runtime: &AtBlock, hash: H256, index: u32) -> Option<String> {
-    let encoded = extrinsics(rpc, hash).await.ok()?;
-    let extrinsics = runtime.extrinsics().from_bytes(encoded).await;
-    let extrinsic = extrinsics.iter().nth(index.try_into().ok()?)?.ok()?;
-    match extrinsic.address_bytes()? {
-        // `MultiAddress::Id`, as every chain that has a vault today signs.
-        [0, account @ ..] => Some(AccountId32(account.try_into().ok()?).to_string()),
-        other => Some(format!("0x{}", hex::encode(other))),
-    }
+async fn signer(rpc: &RpcClient, hash: H256, index: u32) -> Option<String> {
+    let extrinsics = extrinsics(rpc, hash).await.ok()?;
+    events::signer(extrinsics.get(usize::try_from(index).ok()?)?)
 }
 
 async fn block_hash(rpc: &RpcClient, number: u64) -> Result<H256, AnnotationError> {
@@ -212,8 +198,7 @@ async fn block_hash(rpc: &RpcClient, number: u64) -> Result<H256, AnnotationErro
 
 async fn storage(rpc: &RpcClient, key: &StorageKey, at: H256) -> Result<Option<Vec<u8>>, AnnotationError> {
     let params = rpc_params![key.to_string(), at];
-    let value: Option<subxt_rpcs::methods::legacy::Bytes> =
-        request(rpc, "state_getStorage", params, "reading what was stated").await?;
+    let value: Option<Bytes> = request(rpc, "state_getStorage", params, "reading what was stated").await?;
     Ok(value.map(|bytes| bytes.0))
 }
 

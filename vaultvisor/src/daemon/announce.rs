@@ -1,9 +1,9 @@
 //! What the chain's events tell of the releases that it states, for the history. Nothing waits for it, and nothing is
 //! decided by it.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::sleep};
 
 use super::{chronicle::Chronicle, unix_secs};
 use crate::{
@@ -22,6 +22,10 @@ use crate::{
 
 /// Governance states a release now and then; of more than these at once the rest goes without annotation.
 const QUEUE: usize = 4;
+
+/// How long after a statement was seen it is looked for. In these seconds its vaults may be switched, and nothing shall
+/// compete with that for the processor and the line.
+const AFTER: Duration = Duration::from_secs(3);
 
 /// A statement that is to be looked for.
 struct Wanted {
@@ -96,6 +100,7 @@ impl Announcements {
     /// Looks for each, one after the other, until the announcer is gone.
     pub(super) async fn write(mut self) {
         while let Some(Wanted { search, release, spec_version }) = self.queue.recv().await {
+            sleep(AFTER).await;
             match find(&search).await {
                 Ok(announcement) => {
                     tracing::info!(network = self.network, "release {}: {announcement}", release.version);

@@ -3,13 +3,16 @@
 //!
 //! A walk of our own and not `scale-value`: that one reserves memory for as many elements as the bytes claim to
 //! have, follows as many levels as they nest, and so can be made to fail by a few bytes. Here depth and number
-//! of values are bounded, nothing is reserved for what is not there, and byte strings stay where they are.
-//! Pure.
+//! of values are bounded, nothing is reserved for what is not there, and byte strings stay where they are. The metadata
+//! need not be honest either: one node serves it. Pure.
 
 mod error;
 
 use codec::{Compact, Decode};
-use scale_info::{Field as FieldType, PortableRegistry, Type, TypeDef, TypeDefPrimitive, form::PortableForm};
+use scale_info::{
+    Field as FieldType, PortableRegistry, Type, TypeDef, TypeDefPrimitive, TypeDefVariant, Variant,
+    form::PortableForm,
+};
 use subxt::metadata::Metadata;
 
 pub use self::error::DecodeError;
@@ -21,8 +24,11 @@ pub const MAX_CALL_BYTES: usize = 8 * 1024 * 1024;
 /// Small enough for the stack of any thread.
 const MAX_DEPTH: usize = 256;
 
-/// How many values a call may have. A batch of a hundred calls has about a thousand; byte strings count once.
+/// How many values a call, or all events of a block together, may have. A batch of a hundred calls has about a thousand; byte strings count once.
 const MAX_VALUES: usize = 100_000;
+
+/// How many cases of a type are looked at: as many as one byte can tell apart.
+const MAX_CASES: usize = 256;
 
 /// How many wrappers a number may have in its type; there are one or two.
 const MAX_NEWTYPES: usize = 16;
@@ -91,14 +97,42 @@ pub fn decode_call<'b>(metadata: &'b Metadata, bytes: &'b [u8]) -> Result<Call<'
     if bytes.len() > MAX_CALL_BYTES {
         return Err(DecodeError::TooLong { length: bytes.len() });
     }
-    let mut values = 0;
-    Decoder::new(metadata, bytes, &mut values).whole_call(0)
+    let calls = Calls { metadata, call_type: metadata.outer_enums().call_enum_ty() };
+    Decoder::of_calls(calls, bytes, &mut 0).whole_call(calls, 0)
+}
+
+/// How many bytes a value of the type `id` takes at the beginning of `bytes`, within the same bounds as a call has;
+/// `values` counts on.
+pub(in crate::chain) fn length_of(
+    types: &PortableRegistry,
+    id: u32,
+    bytes: &[u8],
+    values: &mut usize,
+) -> Result<usize, DecodeError> {
+    let mut decoder = Decoder { calls: None, types, length: bytes.len(), rest: bytes, values };
+    decoder.value(id, 0)?;
+    Ok(decoder.at())
+}
+
+/// The case of a variant that a byte names.
+pub(in crate::chain) fn case_by_index(
+    cases: &TypeDefVariant<PortableForm>,
+    index: u8,
+) -> Option<&Variant<PortableForm>> {
+    cases.variants.iter().take(MAX_CASES).find(|case| case.index == index)
+}
+
+/// What calls are decoded by.
+#[derive(Clone, Copy)]
+struct Calls<'b> {
+    metadata: &'b Metadata,
+    call_type: u32,
 }
 
 struct Decoder<'b, 'v> {
-    metadata: &'b Metadata,
+    /// Without, a call is a value like any other.
+    calls: Option<Calls<'b>>,
     types: &'b PortableRegistry,
-    call_type: u32,
     length: usize,
     rest: &'b [u8],
     /// How many values there were, calls in byte strings included.
@@ -106,27 +140,27 @@ struct Decoder<'b, 'v> {
 }
 
 impl<'b, 'v> Decoder<'b, 'v> {
-    fn new(metadata: &'b Metadata, bytes: &'b [u8], values: &'v mut usize) -> Self {
-        let call_type = metadata.outer_enums().call_enum_ty();
-        Self { metadata, types: metadata.types(), call_type, length: bytes.len(), rest: bytes, values }
+    fn of_calls(calls: Calls<'b>, bytes: &'b [u8], values: &'v mut usize) -> Self {
+        let types = calls.metadata.types();
+        Self { calls: Some(calls), types, length: bytes.len(), rest: bytes, values }
     }
 
     fn at(&self) -> usize {
         self.length - self.rest.len()
     }
 
-    fn whole_call(&mut self, depth: usize) -> Result<Call<'b>, DecodeError> {
-        let call = self.call(depth)?;
+    fn whole_call(&mut self, calls: Calls<'b>, depth: usize) -> Result<Call<'b>, DecodeError> {
+        let call = self.call(calls, depth)?;
         match self.rest.len() {
             0 => Ok(call),
             left => Err(DecodeError::Trailing { at: self.at(), left }),
         }
     }
 
-    fn call(&mut self, depth: usize) -> Result<Call<'b>, DecodeError> {
+    fn call(&mut self, calls: Calls<'b>, depth: usize) -> Result<Call<'b>, DecodeError> {
         let at = self.at();
         let index = self.byte()?;
-        let pallet = self.metadata.pallet_by_call_index(index).ok_or(DecodeError::NoPallet { at, index })?;
+        let pallet = calls.metadata.pallet_by_call_index(index).ok_or(DecodeError::NoPallet { at, index })?;
         let at = self.at();
         let index = self.byte()?;
         let variant = pallet.call_variant_by_index(index).ok_or_else(|| DecodeError::NoCall {
@@ -136,17 +170,17 @@ impl<'b, 'v> Decoder<'b, 'v> {
         })?;
         let mut fields = self.fields(&variant.fields, depth)?;
         if (pallet.name(), variant.name.as_str()) == ("Preimage", "note_preimage") {
-            self.expect_calls(&mut fields, depth);
+            self.expect_calls(calls, &mut fields, depth);
         }
         Ok(Call { pallet: pallet.name(), name: &variant.name, fields })
     }
 
     /// Decodes the byte strings among the fields as the calls that they should be.
-    fn expect_calls(&mut self, fields: &mut [Field<'b>], depth: usize) {
+    fn expect_calls(&mut self, calls: Calls<'b>, fields: &mut [Field<'b>], depth: usize) {
         for field in fields {
             if let Decoded::Bytes(bytes) = field.value {
-                let mut inner = Decoder::new(self.metadata, bytes, &mut *self.values);
-                let call = inner.whole_call(depth + 1).map(Box::new);
+                let mut inner = Decoder::of_calls(calls, bytes, &mut *self.values);
+                let call = inner.whole_call(calls, depth + 1).map(Box::new);
                 field.value = Decoded::EncodedCall { bytes, call };
             }
         }
@@ -175,8 +209,8 @@ impl<'b, 'v> Decoder<'b, 'v> {
         if *self.values > MAX_VALUES {
             return Err(DecodeError::TooMany { at: self.at() });
         }
-        if id == self.call_type {
-            return Ok(Decoded::Call(Box::new(self.call(depth)?)));
+        if let Some(calls) = self.calls.filter(|calls| calls.call_type == id) {
+            return Ok(Decoded::Call(Box::new(self.call(calls, depth)?)));
         }
         let described = self.resolve(id)?;
         match &described.type_def {
@@ -188,14 +222,14 @@ impl<'b, 'v> Decoder<'b, 'v> {
             TypeDef::Variant(cases) => {
                 let at = self.at();
                 let index = self.byte()?;
-                let case = cases.variants.iter().find(|case| case.index == index);
-                let case = case.ok_or(DecodeError::Value { at, expected: "a known case" })?;
+                let case =
+                    case_by_index(cases, index).ok_or(DecodeError::Value { at, expected: "a known case" })?;
                 let mut fields = self.fields(&case.fields, depth)?;
                 // How referenda hold a short proposal, instead of a preimage.
                 let inline = case.name == "Inline"
                     && described.path.segments.last().is_some_and(|name| name == "Bounded");
-                if inline {
-                    self.expect_calls(&mut fields, depth);
+                if let Some(calls) = self.calls.filter(|_| inline) {
+                    self.expect_calls(calls, &mut fields, depth);
                 }
                 Ok(Decoded::Variant { name: &case.name, fields })
             }
