@@ -34,6 +34,9 @@ use crate::chain::{
 /// remember.
 const MAX_PINNED: usize = 4096;
 
+/// How much is kept of a node's words about a runtime that it cannot tell: for each block that has it, once.
+const MAX_REASON_CHARS: usize = 200;
+
 /// For messages.
 const FOLLOWING: &str = "following chainHead_v1";
 const READING: &str = "reading the release";
@@ -267,6 +270,7 @@ impl Blocks {
     fn note(&mut self, event: FollowEvent<H256>) -> Result<(), SourceProblem> {
         match event {
             FollowEvent::Initialized(initialized) => {
+                bounded(initialized.finalized_block_hashes.len())?;
                 let runtime = runtime(initialized.finalized_block_runtime)
                     .unwrap_or_else(|| Err("the node did not tell it".to_owned()));
                 for hash in &initialized.finalized_block_hashes {
@@ -279,9 +283,6 @@ impl Blocks {
                     .or_else(|| self.pinned.get(&block.parent_block_hash).cloned())
                     .unwrap_or_else(|| Err("the node did not tell it".to_owned()));
                 self.pinned.insert(block.block_hash, runtime);
-                if self.pinned.len() > MAX_PINNED {
-                    return Err(SourceProblem::FollowStopped("too many blocks that are not final"));
-                }
             }
             FollowEvent::BestBlockChanged(best) => {
                 // A runtime that the node cannot run, or a block that it did not tell of, is no hint.
@@ -292,6 +293,8 @@ impl Blocks {
                 }
             }
             FollowEvent::Finalized(finalized) => {
+                bounded(finalized.finalized_block_hashes.len())?;
+                bounded(finalized.pruned_block_hashes.len())?;
                 self.finalize(finalized.finalized_block_hashes);
                 self.overtaken.extend(finalized.pruned_block_hashes);
             }
@@ -300,7 +303,8 @@ impl Blocks {
             }
             _ => {}
         }
-        Ok(())
+        bounded(self.pinned.len())?;
+        bounded(self.overtaken.len())
     }
 
     /// The last of `hashes` is the new tip; what is no longer to be kept is overtaken.
@@ -361,8 +365,15 @@ impl Blocks {
 fn runtime(event: Option<RuntimeEvent>) -> Option<Result<u32, String>> {
     event.map(|event| match event {
         RuntimeEvent::Valid(runtime) => Ok(runtime.spec.spec_version),
-        RuntimeEvent::Invalid(error) => Err(error.error),
+        RuntimeEvent::Invalid(error) => Err(error.error.chars().take(MAX_REASON_CHARS).collect()),
     })
+}
+
+fn bounded(blocks: usize) -> Result<(), SourceProblem> {
+    match blocks {
+        0..=MAX_PINNED => Ok(()),
+        _ => Err(SourceProblem::FollowStopped("too many blocks at once")),
+    }
 }
 
 #[cfg(test)]
@@ -506,6 +517,47 @@ mod tests {
             let hash = H256::from_low_u64_be(n);
             note(&mut blocks, json!({ "event": "newBlock", "blockHash": hash, "parentBlockHash": hash }))
         });
+        assert!(matches!(flood, Err(SourceProblem::FollowStopped(_))));
+    }
+
+    #[test]
+    fn whatever_a_node_says_of_its_blocks_little_is_kept_of_it() {
+        let hashes = |count: usize| (0..count as u64).map(H256::from_low_u64_be).collect::<Vec<_>>();
+        let initialized = |count: usize| {
+            json!({
+                "event": "initialized", "finalizedBlockHashes": hashes(count),
+                "finalizedBlockRuntime": { "type": "invalid", "error": "ö".repeat(1_000_000) },
+            })
+        };
+        // The words are kept once for each block, and for those that have their runtime from it.
+        let mut blocks = Blocks { keep: 400, ..Blocks::default() };
+        note(&mut blocks, initialized(400)).expect("fits");
+        for hash in 1000..1400 {
+            let (hash, parent) = (H256::from_low_u64_be(hash), H256::from_low_u64_be(1));
+            let block = json!({ "event": "newBlock", "blockHash": hash, "parentBlockHash": parent });
+            note(&mut blocks, block).expect("fits");
+        }
+        let kept: Vec<usize> = blocks
+            .pinned
+            .values()
+            .map(|runtime| runtime.clone().map_or_else(|reason| reason.len(), |_| 0))
+            .collect();
+        assert_eq!((kept.len(), kept.iter().max()), (800, Some(&(2 * MAX_REASON_CHARS))));
+
+        let finalized = |finalized: usize, pruned: usize| {
+            json!({
+                "event": "finalized", "finalizedBlockHashes": hashes(finalized), "prunedBlockHashes": hashes(pruned),
+            })
+        };
+        for flood in [initialized(MAX_PINNED + 1), finalized(MAX_PINNED + 1, 0), finalized(1, MAX_PINNED + 1)]
+        {
+            let mut blocks = Blocks::default();
+            assert!(matches!(note(&mut blocks, flood), Err(SourceProblem::FollowStopped(_))));
+            assert_eq!((blocks.pinned.len(), blocks.overtaken.len()), (0, 0), "nothing of it is kept");
+        }
+        // Nor in many small messages, while nobody reads.
+        let mut blocks = Blocks::default();
+        let flood = (0..3).try_for_each(|_| note(&mut blocks, finalized(1, MAX_PINNED / 2)));
         assert!(matches!(flood, Err(SourceProblem::FollowStopped(_))));
     }
 
