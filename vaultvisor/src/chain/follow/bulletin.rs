@@ -53,8 +53,10 @@ pub(super) struct Bulletin<'a> {
     endpoints: Vec<EndpointStatus>,
     /// Why what enough sources say is not believed.
     doubt: Option<String>,
-    /// The newest finalized block that is known.
+    /// The newest finalized block that is known: that was told of last as something newer.
     newest: Option<u64>,
+    /// The newest one that was believed.
+    believed: Option<u64>,
     /// When that grew, or we began, on both clocks.
     progress: (Instant, SystemTime),
 }
@@ -85,6 +87,7 @@ impl<'a> Bulletin<'a> {
             endpoints: sources.iter().map(endpoint).collect(),
             doubt: None,
             newest: known,
+            believed: known,
             progress: now,
         }
     }
@@ -130,10 +133,17 @@ impl<'a> Bulletin<'a> {
     }
 
     /// Whether a finalized block is a newer one than all that are known; it is known from now on.
-    pub(super) fn is_progress(&mut self, number: u64) -> bool {
-        let is_newer = self.newest < Some(number);
+    ///
+    /// A number that is not believed says only that somebody goes on: what is believed later is never held against it,
+    /// as anybody may tell of a block with any number.
+    pub(super) fn is_progress(&mut self, number: u64, is_believed: bool) -> bool {
+        let before = if is_believed { self.believed } else { self.newest };
+        let is_newer = before < Some(number);
         if is_newer {
             self.newest = Some(number);
+            if is_believed {
+                self.believed = Some(number);
+            }
             self.progress = (Instant::now(), SystemTime::now());
         }
         is_newer

@@ -162,7 +162,7 @@ impl Chair<'_> {
             Ok(view) => {
                 self.genesis = Some(said.genesis);
                 let view = view.clone();
-                self.bulletin.is_progress(number);
+                self.bulletin.is_progress(number, true);
                 self.bulletin.believe(&view);
             }
             Err(doubt) => {
@@ -171,7 +171,7 @@ impl Chair<'_> {
                     Doubt::Contradicts(_) => {
                         self.bulletin.note(NoteKind::Contradicted, members[0], text.clone());
                     }
-                    Doubt::Unreadable(_) => drop(self.bulletin.is_progress(number)),
+                    Doubt::Unreadable(_) => drop(self.bulletin.is_progress(number, false)),
                     Doubt::Lags(_) => {}
                 }
                 self.bulletin.doubt(&text);

@@ -86,7 +86,7 @@ impl Follower<'_> {
             let taken = self.belief.take(&name, genesis, &head).cloned();
             let is_only_one = self.sources.len() == 1;
             let moves = is_only_one || matches!(taken, Ok(_) | Err(Doubt::Unreadable(_)));
-            let moves = moves && self.bulletin.is_progress(head.block.number);
+            let moves = moves && self.bulletin.is_progress(head.block.number, taken.is_ok());
             // Where there is no other, there is nobody else to ask.
             if moves && (is_only_one || taken.is_ok()) {
                 silent_at = Instant::now() + SILENCE;

@@ -343,6 +343,17 @@ async fn a_node_that_catches_up_is_left_for_one_that_is_ahead() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t15_a_block_number_that_nobody_believes_makes_no_chain_stale() {
+    let far = with_value(head(1_000_000_000_000, 0, "x"), Some(vec![1, 2, 3]));
+    let good: Vec<Step> = (271..311).map(|n| Step::After(secs(10), head(n, 2, "2.0.0"))).collect();
+    let script = Script::default().connection("bad", HOME, [Step::Head(far)]).connection("good", HOME, good);
+    let status = after(SILENCE + secs(395), &script, settings(&["bad", "good"], Some(HOME))).await;
+    assert_eq!(script.attempted(), ["bad", "good"], "the good one is not taken for silent");
+    assert_eq!(status.view.as_ref().expect("a view").finalized.number, 309);
+    assert_eq!((status.problem, status.stale_since), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn finality_that_stands_still_everywhere_is_a_problem_though_connected() {
     let stuck = || [Step::Head(head(5, 1, "1.0.0"))];
     let script = Script::default().connection("a", HOME, stuck()).connection("a", HOME, stuck());
