@@ -22,7 +22,7 @@ use super::{
     progress::Reporter,
     transfer::{Transfer, in_background},
 };
-use crate::{error_chain::Chained, release::Checksum};
+use crate::{decide::policy::RETRY_AFTER_MOST, error_chain::Chained, release::Checksum};
 
 /// Between two looks whether another process, such as `vaultvisor prefetch`, has finished the same file.
 const BUSY_POLL: Duration = Duration::from_millis(500);
@@ -167,7 +167,8 @@ impl Fetcher {
     }
 
     fn note_rest(&self, url: &Url, asked: Option<Duration>) {
-        let Some(until) = asked.and_then(|asked| Instant::now().checked_add(asked)) else { return };
+        let capped = asked.map(|asked| asked.min(RETRY_AFTER_MOST));
+        let Some(until) = capped.and_then(|rest| Instant::now().checked_add(rest)) else { return };
         let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
         if resting.len() < MAX_RESTING {
             resting.insert(url.clone(), until);

@@ -205,6 +205,21 @@ async fn t11_a_server_that_asks_to_be_left_alone_is_while_there_is_another() {
 }
 
 #[tokio::test]
+async fn t11_a_server_that_asks_for_a_year_is_left_alone_for_an_hour() {
+    let (_home, fetcher) = fetcher(quick());
+    let busy = Turn::Say(answer("503 Service Unavailable", "Retry-After: 31536000\r\n", b""));
+    let missing = Turn::Say(answer("404 Not Found", "", b""));
+    let (first, second) = (Server::new([busy]).await, Server::new([missing]).await);
+    let urls = [first.url.clone(), second.url.clone()];
+    fetcher.fetch(ABC.parse().expect("checksum"), &urls).await.expect_err("not yet");
+    let resting = fetcher.resting.lock().expect("no panic");
+    let until = resting.get(&first.url).expect("it is left alone");
+    let hour = RETRY_AFTER_MOST;
+    assert!(*until <= Instant::now() + hour && *until > Instant::now() + hour / 2, "{until:?}");
+    assert_eq!(resting.len(), 1);
+}
+
+#[tokio::test]
 async fn what_another_process_downloads_is_waited_for() {
     let (_home, fetcher) = fetcher(quick());
     let (program, checksum) = program();
