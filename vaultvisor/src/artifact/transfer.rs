@@ -142,7 +142,12 @@ impl Transfer {
                 200 => return Ok((response, 0)),
                 // What is here is longer than what is there, or the server cannot count: then all of it.
                 206 | 416 => tracing::info!(%url, "does not give the rest of a file; fetching all of it"),
-                _ => return Err(refused(url, &response)),
+                // It is not there, or the server is out of order: so it would be with all of it.
+                404 | 410 | 429 | 502..=504 => return Err(refused(url, &response)),
+                // Some servers, and what stands before them, take amiss that a part is asked for.
+                status => {
+                    tracing::info!(%url, status, "refuses to give the rest of a file; fetching all of it");
+                }
             }
         }
         let response = self.send(url, None).await?;

@@ -111,6 +111,7 @@ async fn t11_a_server_that_knows_no_ranges_or_lies_about_them_is_asked_for_all_o
         &program[1000..2000],
     ));
     let unsaid = Turn::Say(answer("206 Partial Content", "", &program[1000..]));
+    let refusal = |status: &str| Turn::Say(answer(status, "", b""));
     let beyond = Turn::Say(answer("416 Range Not Satisfiable", "Content-Range: bytes */10\r\n", b""));
     for (turns, ranges) in [
         (vec![whole(&program)], vec![Some(1000)]),
@@ -118,6 +119,10 @@ async fn t11_a_server_that_knows_no_ranges_or_lies_about_them_is_asked_for_all_o
         (vec![too_little, whole(&program)], vec![Some(1000), None]),
         (vec![unsaid, whole(&program)], vec![Some(1000), None]),
         (vec![beyond, whole(&program)], vec![Some(1000), None]),
+        (vec![refusal("400 Bad Request"), whole(&program)], vec![Some(1000), None]),
+        (vec![refusal("403 Forbidden"), whole(&program)], vec![Some(1000), None]),
+        (vec![refusal("405 Method Not Allowed"), whole(&program)], vec![Some(1000), None]),
+        (vec![refusal("501 Not Implemented"), whole(&program)], vec![Some(1000), None]),
     ] {
         let (_home, fetcher) = fetcher(quick());
         fs::write(fetcher.store.partial(checksum), &program[..1000]).expect("left behind");
