@@ -18,7 +18,7 @@ use subxt_rpcs::{RpcClient, methods::legacy::Bytes, rpc_params};
 use self::events::{EventsError, Found, Wanted};
 use super::{
     ChainView, FinalizedBlock, SourceError,
-    endpoints::open_client,
+    endpoints::{Purpose, open_client},
     governance::node::{NodeError, extrinsics, request},
     records::{CLIENTS_INFO, Record, Records, StorageKey},
 };
@@ -126,7 +126,7 @@ async fn find_unbounded(search: &Search) -> Result<Announcement, AnnotationError
 }
 
 async fn find_at(endpoint: &str, search: &Search) -> Result<Announcement, AnnotationError> {
-    let rpc = open_client(endpoint).await.map_err(|problem| problem.at(endpoint))?;
+    let rpc = open_client(endpoint, Purpose::Calls).await.map_err(|problem| problem.at(endpoint))?;
     if block_hash(&rpc, 0).await?.0 != search.genesis.0 {
         return Err(AnnotationError::OtherChain);
     }

@@ -31,17 +31,38 @@ use crate::release::GenesisHash;
 /// short enough that another endpoint is tried before anyone notices.
 pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The longest message that is taken from a node, in bytes.
-///
-/// Release values are small; the metadata of a large runtime, which only publishing asks for, is some MB in
-/// hexadecimal.
-const MAX_ANSWER_BYTES: u32 = 16 * 1024 * 1024;
+/// What a connection is for, by which it is bounded what a node may send: all that waits for us takes memory, at most the
+/// one bound times the other. What is beyond ends the connection, or the subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Following a chain, for as long as vaultvisor runs.
+    Following,
+    /// Some calls with the metadata of a runtime or whole blocks in the answers; nothing is subscribed to, except to the
+    /// fate of a transaction.
+    Calls,
+}
 
-/// How many notifications may wait while a read is under way.
-///
-/// A chainHead subscription begins with one or two per block that is not final yet, at most some hundred.
-/// What is beyond that ends the subscription instead of filling our memory.
-const MAX_WAITING_NOTIFICATIONS: usize = 1024;
+impl Purpose {
+    /// The longest message that is taken from a node, in bytes.
+    fn max_message_bytes(self) -> u32 {
+        match self {
+            // Both values of both records, as long as they may be and in hexadecimal, are half of it.
+            Self::Following => 1024 * 1024,
+            // The metadata of a large runtime is some MB in hexadecimal.
+            Self::Calls => 16 * 1024 * 1024,
+        }
+    }
+
+    /// How many notifications may wait while a call is under way.
+    fn max_waiting_notifications(self) -> usize {
+        match self {
+            // A chainHead subscription begins with one or two for each block that is not final yet, and nodes end it
+            // by themselves when there are more than 128 in a row.
+            Self::Following => 256,
+            Self::Calls => 16,
+        }
+    }
+}
 
 /// Connects to RPC nodes, choosing for each the best methods that it serves.
 #[derive(Debug, Clone, Copy, Default)]
@@ -99,7 +120,7 @@ impl Connect for RpcConnector {
 
 impl RpcConnector {
     async fn open(&self, endpoint: &str) -> Result<Node, SourceProblem> {
-        self.attach(endpoint, open_client(endpoint).await?).await
+        self.attach(endpoint, open_client(endpoint, Purpose::Following).await?).await
     }
 
     /// Follows whatever answers JSON-RPC calls as a node does.
@@ -234,7 +255,7 @@ impl SourceProblem {
 }
 
 /// Opens a websocket without asking anything yet.
-pub(crate) async fn open_client(endpoint: &str) -> Result<RpcClient, SourceProblem> {
+pub(crate) async fn open_client(endpoint: &str, purpose: Purpose) -> Result<RpcClient, SourceProblem> {
     let url = Url::parse(endpoint).map_err(|_| SourceProblem::Address)?;
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return Err(SourceProblem::Address);
@@ -242,8 +263,8 @@ pub(crate) async fn open_client(endpoint: &str) -> Result<RpcClient, SourceProbl
     let builder = WsClientBuilder::default()
         .connection_timeout(CALL_DEADLINE)
         .request_timeout(CALL_DEADLINE)
-        .max_response_size(MAX_ANSWER_BYTES)
-        .max_buffer_capacity_per_subscription(MAX_WAITING_NOTIFICATIONS);
+        .max_response_size(purpose.max_message_bytes())
+        .max_buffer_capacity_per_subscription(purpose.max_waiting_notifications());
     let connect = async {
         match url.scheme() {
             "ws" => {

@@ -11,7 +11,10 @@ use tokio::{
 
 use self::fake_node::{FakeNode, Serves};
 use super::*;
-use crate::chain::{ChainStatus, SourceSettings, follow, read_once, records::Records};
+use crate::chain::{
+    ChainStatus, SourceSettings, follow, read_once,
+    records::{MAX_VALUE_BYTES, Records},
+};
 
 /// Far more than anything here takes; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -223,6 +226,24 @@ async fn the_node_keeps_no_more_than_two_finalized_blocks_for_us() {
         next(&mut source).await;
     }
     assert!(node.pinned() <= 2, "{} pinned", node.pinned());
+}
+
+#[tokio::test]
+async fn a_message_that_is_longer_than_any_that_is_needed_ends_the_connection() {
+    for serves in [Serves::MODERN, Serves::OLD] {
+        let node = FakeNode::start(serves).await;
+        // As long as a value may be, and longer: the latter is for others to judge.
+        for bytes in [MAX_VALUE_BYTES, 4 * MAX_VALUE_BYTES] {
+            node.finalize(3, 7, Some(&vec![1; bytes]));
+            let head = next(&mut connect(&node).await).await;
+            assert_eq!(head.values[0].as_ref().map(Vec::len), Some(bytes));
+        }
+        node.finalize(4, 7, Some(&vec![1; 600_000]));
+        let mut source = connect(&node).await;
+        assert_eq!(news(&mut source).await, News::Finalized);
+        let read = timeout(PATIENCE, source.read_newest(&keys())).await.expect("in time");
+        assert!(read.is_err(), "{read:?}");
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use super::forecast::{Forecast, Limits};
 use crate::{
     chain::{
         FinalizedBlock, ReadError, SourceError, SourceProblem, SourceSettings,
-        endpoints::open_client,
+        endpoints::{Purpose, open_client},
         follow::check_genesis,
         records::{Record, RecordError, Slots, Stated, StorageKey},
     },
@@ -170,7 +170,7 @@ async fn read_one(
     record: &Record,
     endpoint: &str,
 ) -> Result<Result<Snapshot, (u64, RecordError)>, SourceProblem> {
-    let rpc = open_client(endpoint).await?;
+    let rpc = open_client(endpoint, Purpose::Calls).await?;
     let hash: H256 = request(&rpc, "chain_getBlockHash", rpc_params![0], "asking for its genesis hash")
         .await
         .map_err(problem)?;

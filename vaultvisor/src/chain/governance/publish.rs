@@ -25,7 +25,7 @@ use super::{
 use crate::{
     chain::{
         FinalizedBlock,
-        endpoints::open_client,
+        endpoints::{Purpose, open_client},
         records::{Record, Stated, StorageKey},
     },
     error_chain::Chained,
@@ -134,7 +134,9 @@ async fn publish_unbounded(
     signer: &Keypair,
     progress: &mut Progress,
 ) -> Result<Published, PublishError> {
-    let rpc = open_client(&request.endpoint).await.map_err(|problem| problem.at(&request.endpoint))?;
+    let rpc = open_client(&request.endpoint, Purpose::Calls)
+        .await
+        .map_err(|problem| problem.at(&request.endpoint))?;
     let best = node::at(&rpc, Head::Best).await.map_err(unreadable(request))?;
     let proposal = request.proposal();
     proposal.encode(best.metadata_ref())?;
