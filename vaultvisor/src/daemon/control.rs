@@ -111,7 +111,7 @@ fn is_allowed(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-async fn answer(mut stream: UnixStream, fleet: &Fleet) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, fleet: &Arc<Fleet>) -> io::Result<()> {
     let reply = match timeout(REQUEST_TIMEOUT, read(&mut stream)).await {
         Ok(request) => match request? {
             Ok(request) => operator::answer(fleet, request).await,

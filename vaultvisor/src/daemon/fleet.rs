@@ -408,26 +408,32 @@ impl Fleet {
         self.lock().http_problem = problem;
     }
 
-    /// What the status says.
+    /// What the status says. Looks at files, and so must be asked for where it may wait for the disk.
     pub(super) fn status(&self) -> Status {
-        let inner = self.lock();
-        let vaults = inner.vaults.values().map(|member| {
-            let configured = member.configured();
-            let chain = inner.networks.get(&configured.vault.network).and_then(Followed::seen);
-            match member {
-                Member::Supervised(supervised) => {
-                    let live = supervised.live.borrow();
-                    let trouble = live.trouble.clone();
-                    VaultStatus::live(&self.shared.home, &configured.vault, &live.recorded, chain, trouble)
-                }
-                Member::Broken { reason, .. } => VaultStatus::unusable(&configured.vault, chain, reason),
+        // Nobody else shall wait for the disk: all that is locked is taken first.
+        let (members, problem) = {
+            let inner = self.lock();
+            let member = |member: &Member| {
+                let configured = member.configured();
+                let chain = inner.networks.get(&configured.vault.network).and_then(Followed::seen);
+                let live = match member {
+                    Member::Supervised(supervised) => Ok(supervised.live.borrow().clone()),
+                    Member::Broken { reason, .. } => Err(reason.clone()),
+                };
+                (configured, chain, live)
+            };
+            let members: Vec<_> = inner.vaults.values().map(member).collect();
+            let problems: Vec<&str> =
+                [&inner.problem, &inner.http_problem].into_iter().filter_map(Option::as_deref).collect();
+            (members, (!problems.is_empty()).then(|| problems.join("; ")))
+        };
+        let vaults = members.into_iter().map(|(configured, chain, live)| match live {
+            Ok(Live { recorded, trouble }) => {
+                VaultStatus::live(&self.shared.home, &configured.vault, &recorded, chain, trouble)
             }
+            Err(reason) => VaultStatus::unusable(&configured.vault, chain, &reason),
         });
-        let vaults = vaults.collect();
-        let problems: Vec<&str> =
-            [&inner.problem, &inner.http_problem].into_iter().filter_map(Option::as_deref).collect();
-        let problem = (!problems.is_empty()).then(|| problems.join("; "));
-        Status::of_daemon(std::process::id(), self.started_at, problem, vaults)
+        Status::of_daemon(std::process::id(), self.started_at, problem, vaults.collect())
     }
 
     /// The state of every vault that is supervised.

@@ -22,6 +22,7 @@ use crate::{
     decide::{Command, State, data::Migrations, state::Build},
     history,
     release::{Checksum, Version},
+    status::Status,
 };
 
 /// A command on its way to a vault's task.
@@ -41,9 +42,9 @@ pub(super) struct Answer {
 }
 
 /// Answers one request.
-pub(super) async fn answer(fleet: &Fleet, request: Request) -> Reply {
+pub(super) async fn answer(fleet: &Arc<Fleet>, request: Request) -> Reply {
     let (name, command) = match request {
-        Request::Status => return Reply::Status(Box::new(fleet.status())),
+        Request::Status => return Reply::Status(Box::new(status(fleet.clone()).await)),
         Request::States => return Reply::States(fleet.states()),
         Request::Override { vault, release } => return override_with(fleet, &vault, release).await,
         Request::Hold { vault, reason } => (vault, Command::Hold { reason }),
@@ -54,6 +55,14 @@ pub(super) async fn answer(fleet: &Fleet, request: Request) -> Reply {
     match fleet.reach(&name) {
         Ok(reached) => order(&reached.orders, command).await,
         Err(refusal) => refusal,
+    }
+}
+
+/// The status, for which files are looked at: on a thread that may wait for a slow disk.
+async fn status(fleet: Arc<Fleet>) -> Status {
+    match tokio::task::spawn_blocking(move || fleet.status()).await {
+        Ok(status) => status,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
 
