@@ -7,14 +7,18 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown, fgetxattr,
-        flistxattr, flistxattr_query, fremovexattr, fsetxattr, futimens, utimensat,
+        AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
+        fgetxattr, flistxattr, flistxattr_query, fremovexattr, fsetxattr, fstat, futimens, utimensat,
     },
     io::Errno,
 };
 
 /// Linux allows an attribute 64 KiB, and a file's list of names as much.
 const MAX_ATTRIBUTE_BYTES: usize = 64 * 1024;
+/// The bits of a mode that can be set.
+const MODE: u32 = 0o7777;
+/// Our own user must reach what it copies into, and what it removes.
+pub(super) const OWN: u32 = 0o700;
 
 pub(super) fn times(stat: &Stat) -> Timestamps {
     let time = |secs, nanos: u32| Timespec { tv_sec: secs, tv_nsec: nanos.into() };
@@ -33,8 +37,8 @@ fn owner(stat: &Stat) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))
 }
 
-/// Gives an open file or folder the attributes of another. Answers how many could not be kept because only root may
-/// set them.
+/// Gives an open file or folder the attributes of another. Answers how many could not be kept because only its owner or
+/// root may set them: what our group may write need not be ours.
 pub(super) fn apply(
     from: Option<BorrowedFd<'_>>,
     stat: &Stat,
@@ -50,9 +54,30 @@ pub(super) fn apply(
     if let Some(from) = from {
         not_kept += copy_attributes(from, to)?;
     }
-    fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    futimens(to, &times(stat))?;
+    // Another look: what was done so far may have changed the mode.
+    if fstat(to)?.st_mode & MODE != stat.st_mode & MODE {
+        not_kept += u64::from(!is_kept(fchmod(to, Mode::from_raw_mode(stat.st_mode & MODE)))?);
+    }
+    not_kept += u64::from(!is_kept(futimens(to, &times(stat)))?);
     Ok(not_kept)
+}
+
+/// Gives our user all rights in an open folder, where it may: a folder that is not ours may give them to our group.
+pub(super) fn open_up(folder: BorrowedFd<'_>, found: &Stat) -> Result<(), Errno> {
+    let mode = found.st_mode & MODE;
+    if mode & OWN != OWN {
+        is_kept(fchmod(folder, Mode::from_raw_mode(mode | OWN)))?;
+    }
+    Ok(())
+}
+
+/// The same for a folder that cannot be opened before. Not for a link, which would be followed.
+pub(super) fn open_up_at(parent: BorrowedFd<'_>, name: &OsStr, found: &Stat) -> Result<(), Errno> {
+    let mode = found.st_mode & MODE;
+    if mode & OWN != OWN {
+        is_kept(chmodat(parent, name, Mode::from_raw_mode(mode | OWN), AtFlags::empty()))?;
+    }
+    Ok(())
 }
 
 /// The same for what cannot be opened: a link, a FIFO, a socket.

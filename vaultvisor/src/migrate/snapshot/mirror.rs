@@ -18,8 +18,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, Mode, OFlags, Stat, chmodat, fchmod, fdatasync, fstat, linkat, mkdirat,
-        mknodat, open, openat, readlinkat, renameat, statat, symlinkat, unlinkat,
+        AtFlags, Dir, FileType, Mode, OFlags, Stat, chmodat, fdatasync, fstat, linkat, mkdirat, mknodat,
+        open, openat, readlinkat, renameat, statat, symlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -35,8 +35,6 @@ const MAX_DEPTH: usize = 256;
 /// The kernel writes what was changed through a mapping to the disk within half a minute, and only a change after that
 /// shows in the change time again. So a file that changed this lately is written out before it is looked at.
 const MAPPED_CHANGES_SHOW_AFTER: Duration = Duration::from_secs(600);
-/// Our own user must reach what it copies into.
-const OWN: u32 = 0o700;
 
 /// By which side it is judged whether a file is still what the manifest says: the data folder's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,10 +186,7 @@ impl<'a> Mirror<'a> {
             return Err(SnapshotError::Overlap { path: self.root.clone() });
         }
         let found = fstat(to).map_err(self.at("look at", path))?;
-        if found.st_mode & OWN != OWN {
-            fchmod(to, Mode::from_raw_mode(found.st_mode & 0o7777 | OWN))
-                .map_err(self.at("open up", path))?;
-        }
+        meta::open_up(to, &found).map_err(self.at("open up", path))?;
         let wanted = names_in(from).map_err(self.at("list", path))?;
         for name in names_in(to).map_err(self.at("list", path))?.difference(&wanted) {
             remove_entry(to, name, &self.root.join(path), depth)?;
@@ -291,18 +286,15 @@ impl<'a> Mirror<'a> {
         let path = &place.path;
         match found {
             Some(found) if kind(found) == FileType::Directory => {
-                if found.st_mode & OWN != OWN {
-                    let mode = Mode::from_raw_mode(found.st_mode & 0o7777 | OWN);
-                    // Not a link, as was just seen.
-                    chmodat(place.to, place.name, mode, AtFlags::empty())
-                        .map_err(self.at("open up", path))?;
-                }
+                // Not a link, as was just seen.
+                meta::open_up_at(place.to, place.name, found).map_err(self.at("open up", path))?;
             }
             found => {
                 if found.is_some() {
                     unlinkat(place.to, place.name, AtFlags::empty()).map_err(self.at("remove", path))?;
                 }
-                mkdirat(place.to, place.name, Mode::from_raw_mode(OWN)).map_err(self.at("create", path))?;
+                mkdirat(place.to, place.name, Mode::from_raw_mode(meta::OWN))
+                    .map_err(self.at("create", path))?;
                 self.done.copied += 1;
             }
         }
@@ -408,10 +400,8 @@ fn remove_entry(
     if depth > MAX_DEPTH {
         return Err(SnapshotError::TooDeep { path: path.join(name), most: MAX_DEPTH });
     }
-    if stat.st_mode & OWN != OWN {
-        // Not a link, as was just seen.
-        chmodat(folder, name, Mode::from_raw_mode(OWN), AtFlags::empty()).map_err(at("open up"))?;
-    }
+    // Not a link, as was just seen.
+    meta::open_up_at(folder, name, &stat).map_err(at("open up"))?;
     let inner = open_folder(folder, name).map_err(at("open"))?;
     for entry in names_in(inner.as_fd()).map_err(at("list"))? {
         remove_entry(inner.as_fd(), &entry, &path.join(name), depth + 1)?;

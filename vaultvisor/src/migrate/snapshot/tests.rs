@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 
+mod not_ours;
+
 /// All that a file is, except for its number and its change time, which nobody can set.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
