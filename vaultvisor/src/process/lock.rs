@@ -21,8 +21,12 @@ use serde::{Deserialize, Serialize};
 pub use folder::{FolderError, check_folder};
 pub use holders::describe_holders;
 
-use super::{ProcessId, boot_id, protocol::Place};
-use crate::{defects, error_chain::Shown, ownership::no_link};
+use super::{ProcessId, boot_id, output::complain, protocol::Place};
+use crate::{
+    defects,
+    error_chain::{Chained, Shown},
+    ownership::no_link,
+};
 
 /// A record is a few hundred bytes; paths are at most 4 kB.
 const MAX_RECORD_BYTES: u64 = 16 * 1024;
@@ -197,7 +201,14 @@ fn open(path: &Path) -> io::Result<File> {
     let existing = no_link(OpenOptions::new().read(true).write(true)).open(path);
     match existing {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            match OpenOptions::new().read(true).write(true).create_new(true).mode(0o660).open(path) {
+            let created = match create(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    remake_folder(path)?;
+                    create(path)
+                }
+                created => created,
+            };
+            match created {
                 // Someone else was faster: theirs is the one.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(path),
                 Ok(file) => {
@@ -209,6 +220,19 @@ fn open(path: &Path) -> io::Result<File> {
         }
         existing => existing.map_err(explained),
     }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o660).open(path)
+}
+
+/// Makes the folder of a lock again, which was there when vaultvisor was started: with the same demands on it as then,
+/// and with the same proof as after every boot, since a lock in it is a new file.
+fn remake_folder(lock: &Path) -> io::Result<()> {
+    let folder = lock.parent().ok_or(io::ErrorKind::NotFound)?;
+    check_folder(folder).map_err(|error| io::Error::other(Chained(&error).to_string()))?;
+    complain(&format!("the lock folder {} was gone, and was made again", folder.display()));
+    Ok(())
 }
 
 /// In a folder that a group shares each of its users must be able to take the lock, whatever umask its maker had.

@@ -1,6 +1,6 @@
 //! Vaults that lost their keeper: ended if they are ours, never doubled.
 
-use std::time::Duration;
+use std::{fs, os::unix::fs::PermissionsExt, time::Duration};
 
 use rustix::process::Signal;
 use vaultvisor::process::{
@@ -125,6 +125,43 @@ async fn t04_after_a_migration_too_what_gave_up_the_lock_is_found_again() {
     assert!(has_ended(main), "started beside an earlier one");
     next.stopper.stop();
     assert_eq!(next.ended().await.expect("seen").0, ExitStatus::Signal(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t30_a_lock_folder_that_is_removed_meanwhile_is_made_again_and_hides_no_vault() {
+    let mut site = Site::new(WAITING);
+    let locks = site.path("locks");
+    site.spec.place.lock = locks.join("account.lock");
+    fs::create_dir(&locks).expect("new");
+    let vault = site.started().await;
+    site.printed("up");
+    until("run.json", || site.path("run.json").exists());
+    let (main, keeper) = (vault.vault, site.record().keeper);
+    fs::remove_dir_all(&locks).expect("removed");
+    let refused = site.prepared().await.expect("prepared").start().await;
+    let Err(StartError::Busy { holder }) = refused else { panic!("{refused:?}") };
+    assert!(holder.contains(&format!("keeper={} vault={}", keeper.pid, main.pid)), "{holder}");
+    assert!(!has_ended(main));
+    vault.stopper.stop();
+    vault.ended().await.expect("seen");
+
+    fs::remove_dir_all(&locks).expect("removed");
+    let next = site.started().await;
+    let mode = fs::metadata(&locks).expect("it is there").permissions().mode() & 0o7777;
+    assert_eq!(mode, 0o700, "others could remove its locks: {mode:o}");
+    assert_eq!(site.record().vault, Some(next.vault));
+    next.stopper.stop();
+    next.ended().await.expect("seen");
+
+    // Not where others could put another one in its place.
+    let open_to_all = site.path("open");
+    fs::create_dir(&open_to_all).expect("new");
+    fs::set_permissions(&open_to_all, fs::Permissions::from_mode(0o777)).expect("chmod");
+    site.spec.place.lock = open_to_all.join("locks/account.lock");
+    let refused = site.prepared().await.expect("prepared").start().await;
+    let Err(StartError::NotGone(left)) = refused else { panic!("{refused:?}") };
+    assert!(left.what.contains("the lock folder") && left.what.contains("chmod o-w"), "{left:?}");
+    assert!(!open_to_all.join("locks").exists());
 }
 
 fn name_of(process: ProcessId) -> String {
