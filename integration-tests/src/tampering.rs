@@ -1,11 +1,12 @@
-//! System calls that fail, of real processes on real files: a disk that answers with an error.
+//! System calls that fail or take long, of real processes on real files: a disk that answers with an error, or late.
 //!
-//! `strace` gets between a process and the kernel, which it tells to let calls fail that have to do with certain files.
+//! `strace` gets between a process and the kernel, which it tells to let calls fail or wait that have to do with certain files.
 
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use crate::{
@@ -27,27 +28,40 @@ pub struct Fault {
 impl Fault {
     fn options(&self, trace: &Path) -> Command {
         let Self { calls, error, paths } = self;
-        let mut tracer = command::without_configuration(Command::new("strace"));
-        tracer.args(["-f", "-qq", "-e", "signal=none", "-e"]).arg(format!("trace={calls}"));
-        tracer.arg("-e").arg(format!("inject={calls}:error={error}")).arg("-o").arg(trace);
-        for path in paths {
-            tracer.arg("-P").arg(path);
-        }
-        tracer
+        tracer(calls, &format!("error={error}"), paths, trace)
     }
 
     /// A command of which these calls fail, and of all that it starts.
     pub fn in_command(&self, command: &Command, trace: &Path) -> Command {
-        let mut tracer = self.options(trace);
-        tracer.arg("--").arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => tracer.env(name, value),
-                None => tracer.env_remove(name),
-            };
-        }
-        tracer
+        traced(self.options(trace), command)
     }
+}
+
+/// A command that has to wait for so long whenever it opens this file, and so has all that it starts.
+pub fn with_slow_opening(command: &Command, path: &Path, by: Duration, trace: &Path) -> Command {
+    let delay = format!("delay_enter={}", by.as_micros());
+    traced(tracer("openat", &delay, &[path.to_owned()], trace), command)
+}
+
+fn tracer(calls: &str, what: &str, paths: &[PathBuf], trace: &Path) -> Command {
+    let mut tracer = command::without_configuration(Command::new("strace"));
+    tracer.args(["-f", "-qq", "-e", "signal=none", "-e"]).arg(format!("trace={calls}"));
+    tracer.arg("-e").arg(format!("inject={calls}:{what}")).arg("-o").arg(trace);
+    for path in paths {
+        tracer.arg("-P").arg(path);
+    }
+    tracer
+}
+
+fn traced(mut tracer: Command, command: &Command) -> Command {
+    tracer.arg("--").arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => tracer.env(name, value),
+            None => tracer.env_remove(name),
+        };
+    }
+    tracer
 }
 
 /// Calls that fail as long as this lives.

@@ -1,6 +1,6 @@
 //! T02: a second vaultvisor for an account that has one.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use integration_tests::{
     binaries,
@@ -8,7 +8,7 @@ use integration_tests::{
     journey::Journey,
     ledger,
     operator::{Operator, VAULT},
-    wait,
+    tampering, wait,
 };
 use serde_json::json;
 
@@ -88,6 +88,32 @@ async fn t02_beside_a_vault_that_was_started_by_hand_none_is_started_and_vaultvi
     operator.running(&release).await;
     let lives = operator.lives();
     assert_eq!((lives.len(), ledger::never_two(&lives)), (2, Ok(())));
+}
+
+#[tokio::test]
+async fn t02_a_process_whose_arguments_cannot_be_read_is_named_and_waited_for_no_longer_than_it_takes() {
+    let journey = Journey::begin().await;
+    let operator = &journey.operator;
+    let release = journey.release("1.0.0").await;
+    let mut sleep = Command::new("sleep");
+    sleep.arg("1000");
+    let stranger = Child::spawn("stranger", sleep, &operator.data());
+    // As if its memory were locked by a filesystem that does not answer.
+    let arguments = PathBuf::from(format!("/proc/{}/cmdline", stranger.pid()));
+    let mut run = operator.vaultvisor_command();
+    run.args(["run", "--config"]).arg(operator.config_path());
+    // Longer than is waited for; the tracer ends no sooner.
+    let by = Duration::from_secs(20);
+    let traced = tampering::with_slow_opening(&run, &arguments, by, &operator.folder().join("opening.trace"));
+    let mut refused = Child::spawn("vaultvisor", traced, operator.folder());
+    assert_eq!(refused.end().await.code(), Some(4), "{}", refused.stderr());
+    let named = format!("process {} (sleep), state S (sleeping): its arguments could not be", stranger.pid());
+    assert!(refused.stderr().contains(&named), "{}", refused.stderr());
+    assert_eq!(operator.lives().len(), 0);
+
+    let _daemon = operator.run();
+    operator.running(&release).await;
+    assert_eq!(operator.lives().len(), 1);
 }
 
 #[tokio::test]

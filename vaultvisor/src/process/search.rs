@@ -208,14 +208,19 @@ fn environment(pid: u32, wanted: &str) -> io::Result<Environment> {
 
 /// Whether one of a process's users is this one: the real, the effective or the saved.
 pub(super) fn has_user(process: ProcessId, uid: u32) -> io::Result<bool> {
+    Ok(users(process)?.contains(&uid))
+}
+
+/// A process's users; none when it is no more.
+pub(super) fn users(process: ProcessId) -> io::Result<Vec<u32>> {
     let status = match fs::read(format!("/proc/{}/status", process.pid)) {
         Ok(status) => status,
-        Err(error) if is_gone(&error) => return Ok(false),
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
     let status = String::from_utf8_lossy(&status);
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
-    Ok(users.split_ascii_whitespace().any(|user| user.parse() == Ok(uid)))
+    Ok(users.split_ascii_whitespace().filter_map(|user| user.parse().ok()).collect())
 }
 
 /// The audit session of a process (`self` or a pid), which everybody may read; `None` where the kernel keeps

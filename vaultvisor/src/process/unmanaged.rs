@@ -7,6 +7,8 @@
 //! can make both up; that blocks the vault, with a pid that is named, and starts nothing. So that nobody can keep down a
 //! vault that has run, only the first start of a boot looks at what every user runs; see [`Whose`].
 
+mod bounded;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -17,15 +19,22 @@ use std::{
         fs::{MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
     MARKER, ProcessId, adopt,
     id::{Stat, all_processes, is_gone},
     protocol::Place,
-    search::{KEEPER_NAME, has_user},
+    search::{KEEPER_NAME, has_user, users},
 };
 use crate::artifact::BINARY_NAME;
+use bounded::{At, Hanging, Position};
+
+/// A look takes milliseconds, and a second or two where the machine swaps: what has not answered in this time hangs.
+const LOOK_LIMIT: Duration = Duration::from_secs(10);
+/// Those of all vaults of this vaultvisor: each of them looks at the same processes.
+static HANGING: Hanging = Hanging::none();
 
 /// The arguments that choose a client's key.
 const KEY_ARGS: [&str; 4] = ["--keyfile", "--keyname", "--keyring", "--keyuri"];
@@ -36,7 +45,7 @@ const MAX_PID_FILE_BYTES: u64 = 64;
 /// Digits of an account in a marker.
 const ACCOUNT_DIGITS: usize = 64;
 
-/// A vault that no vaultvisor started.
+/// A vault that no vaultvisor started, or a process that could be one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmanaged {
     /// Its process.
@@ -67,35 +76,70 @@ impl Whose {
         match self {
             Self::Everybodys => true,
             // One whose user cannot be seen counts.
-            Self::Of(users) => users.iter().any(|user| has_user(process, *user).unwrap_or(true)),
+            Self::Of(ours) => {
+                users(process).map_or(true, |theirs| theirs.iter().any(|user| ours.contains(user)))
+            }
         }
     }
 }
 
 /// Looks for a vault that is in the way of a start at this place, at everybody's processes before the first one of a boot.
+/// Waits for ten seconds at most: what cannot be looked at in that time is in the way.
 pub fn in_the_way(place: &Place, args: &[String]) -> io::Result<Option<Unmanaged>> {
-    let whose = if adopt::has_run(place) { Whose::trusted(args) } else { Whose::Everybodys };
-    find_unmanaged(args, &place.marker, &whose)
+    let (place, args) = (place.clone(), args.to_owned());
+    let looked = HANGING.look(LOOK_LIMIT, move |position| {
+        let whose = if adopt::has_run(&place) { Whose::trusted(&args) } else { Whose::Everybodys };
+        find_unmanaged(&args, &place.marker, &whose, position)
+    });
+    looked.unwrap_or_else(|at| unanswered(at, LOOK_LIMIT))
+}
+
+/// What is said of a look that hangs.
+fn unanswered(at: At, limit: Duration) -> io::Result<Option<Unmanaged>> {
+    let limit = limit.as_secs();
+    let what = match at {
+        At::Process(pid) => {
+            let process = Stat::of(pid).ok().flatten();
+            let process = process.map_or_else(|| format!("process {pid}"), |stat| stat.describe());
+            let why = format!(
+                "{process}: its arguments could not be read within {limit} s, so it cannot be seen whether it is a vault of \
+                 this account that no vaultvisor started; see what it waits for, or end it"
+            );
+            return Ok(Some(Unmanaged { pid, why }));
+        }
+        At::KeyFile => "the key file that the arguments name, and the records of earlier runs,",
+        At::PidFiles => "the pid files of clients in the folders of temporary files",
+    };
+    Err(io::Error::new(io::ErrorKind::TimedOut, format!("{what} could not be read within {limit} s")))
 }
 
 /// Looks for a vault of this account (that of the marker, `<genesis>-<account>`) or with the key that these
 /// arguments name. What a keeper keeps is not looked at here: that is for the lock to tell.
-fn find_unmanaged(args: &[String], marker: &str, whose: &Whose) -> io::Result<Option<Unmanaged>> {
+fn find_unmanaged(
+    args: &[String],
+    marker: &str,
+    whose: &Whose,
+    position: &Position,
+) -> io::Result<Option<Unmanaged>> {
     let ours = key_args(args.iter().map(OsString::from));
     let processes = all_processes()?;
     let keepers: Vec<u32> =
         processes.iter().filter(|stat| stat.name == KEEPER_NAME).map(|stat| stat.id.pid).collect();
     for stat in &processes {
         let pid = stat.id.pid;
-        if pid == std::process::id() || keepers.contains(&pid) || keepers.contains(&stat.parent) {
+        let is_kept = keepers.contains(&pid) || keepers.contains(&stat.parent);
+        // Whose they are first: what somebody else has made unreadable is not waited for.
+        if pid == std::process::id() || is_kept || !whose.includes(stat.id) {
             continue;
         }
+        position.is(At::Process(pid));
         let theirs = key_args(read_args(pid)?.into_iter());
-        if has_same_key(&ours, &theirs, pid) && !is_managed(pid) && whose.includes(stat.id) {
+        if has_same_key(&ours, &theirs, pid) && !is_managed(pid) {
             let names: Vec<&str> = ours.keys().copied().collect();
             return Ok(Some(found(stat, &format!("has the same {}", names.join(" and ")))));
         }
     }
+    position.is(At::PidFiles);
     let account = marker.get(marker.len().saturating_sub(ACCOUNT_DIGITS)..).unwrap_or_default();
     let mut folders = vec![PathBuf::from("/tmp"), std::env::temp_dir()];
     folders.dedup();
@@ -215,8 +259,12 @@ fn read_pid(path: &Path) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{find_unmanaged as find_unmanaged_at, *};
     use std::process::{Child, Command};
+
+    fn find_unmanaged(args: &[String], marker: &str, whose: &Whose) -> io::Result<Option<Unmanaged>> {
+        find_unmanaged_at(args, marker, whose, &Position::at_beginning())
+    }
 
     /// A process called `vault`, as one that somebody started by hand.
     struct Stranger(Child);
@@ -327,5 +375,18 @@ mod tests {
         let owner = fs::metadata("/proc/1/status").expect("there").uid();
         assert_eq!(Whose::trusted(&of_init), Whose::Of(BTreeSet::from([0, own, owner])));
         assert_eq!(Whose::trusted(&args), Whose::Of(BTreeSet::from([0, own])));
+    }
+
+    #[test]
+    fn t02_what_does_not_answer_is_in_the_way_and_is_named_with_its_state() {
+        let own = std::process::id();
+        let found = unanswered(At::Process(own), Duration::from_secs(10)).expect("a process").expect("named");
+        assert_eq!(found.pid, own);
+        assert!(found.why.starts_with(&format!("process {own} (")), "{}", found.why);
+        assert!(found.why.contains("arguments could not be read within 10 s"), "{}", found.why);
+        for at in [At::KeyFile, At::PidFiles] {
+            let said = unanswered(at, Duration::from_secs(10)).expect_err("no process").to_string();
+            assert!(said.ends_with("could not be read within 10 s"), "{said}");
+        }
     }
 }
