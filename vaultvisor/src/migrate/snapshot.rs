@@ -84,8 +84,11 @@ pub enum SnapshotError {
         /// How deep is allowed.
         most: usize,
     },
-    /// Another filesystem is mounted in the data folder.
-    #[error("{} is another filesystem, expected the data folder to be on one", path.display())]
+    /// Another filesystem, or another folder, is mounted in the data folder.
+    #[error(
+        "{} is mounted or another filesystem, expected the data folder to be without: unmount it, or keep it elsewhere",
+        path.display()
+    )]
     MountPoint {
         /// Where.
         path: PathBuf,
@@ -360,6 +363,7 @@ pub fn sync(snapshot: &Path) -> Result<(), SnapshotError> {
 pub fn restore(snapshot: &Path, data: &Path, meanwhile: Meanwhile<'_>) -> Result<Done, SnapshotError> {
     let (copy, path) = (snapshot.join("data"), snapshot.join("manifest"));
     let known = Manifest::read(&path).unwrap_or_default();
+    mirror::refuse_mounts(data, &mut *meanwhile)?;
     let (done, _) = Mirror::new(&copy, data, &known, Judge::Destination, meanwhile)?.run()?;
     sync_filesystem(data)?;
     Ok(done)

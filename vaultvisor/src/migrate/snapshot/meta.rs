@@ -72,12 +72,8 @@ pub(super) fn open_up(folder: BorrowedFd<'_>, found: &Stat) -> Result<(), Errno>
 }
 
 /// The same for a folder that cannot be opened before. Not for a link, which would be followed.
-pub(super) fn open_up_at(parent: BorrowedFd<'_>, name: &OsStr, found: &Stat) -> Result<(), Errno> {
-    let mode = found.st_mode & MODE;
-    if mode & OWN != OWN {
-        is_kept(chmodat(parent, name, Mode::from_raw_mode(mode | OWN), AtFlags::empty()))?;
-    }
-    Ok(())
+pub(super) fn open_up_at(parent: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
+    is_kept(chmodat(parent, name, Mode::from_raw_mode(OWN), AtFlags::empty())).map(|_| ())
 }
 
 /// The same for what cannot be opened: a link, a FIFO, a socket.

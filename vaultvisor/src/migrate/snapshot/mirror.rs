@@ -1,7 +1,7 @@
 //! Making one folder equal to another, by the least work that is provably enough.
 //!
 //! Every name is looked up below an open folder and never through a link, so nothing outside of the two folders is
-//! read, changed or removed, whatever lies in them. A file is never changed in place: it is made anew beside its name
+//! read, changed or removed, whatever lies in them; nor is what is mounted in them, not even when it is removed. A file is never changed in place: it is made anew beside its name
 //! and takes it by a rename, so that other names of the old one keep what they had until their own turn.
 
 use std::{
@@ -18,8 +18,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Dir, FileType, Mode, OFlags, Stat, chmodat, fdatasync, fstat, linkat, mkdirat, mknodat,
-        open, openat, readlinkat, renameat, statat, symlinkat, unlinkat,
+        AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, chmodat, fdatasync, fstat, linkat, mkdirat,
+        mknodat, open, openat, openat2, readlinkat, renameat, statat, symlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -76,7 +76,10 @@ struct Place<'a> {
 
 fn at(doing: &'static str, path: &Path) -> impl FnOnce(Errno) -> SnapshotError + use<> {
     let path = path.to_owned();
-    move |error| SnapshotError::Io { doing, path, source: error.into() }
+    move |error| match error {
+        Errno::XDEV => SnapshotError::MountPoint { path },
+        error => SnapshotError::Io { doing, path, source: error.into() },
+    }
 }
 
 fn folder_flags() -> OFlags {
@@ -88,8 +91,31 @@ fn open_root(path: &Path) -> Result<OwnedFd, SnapshotError> {
     open(path, folder_flags(), Mode::empty()).map_err(at("open", path))
 }
 
+/// Opens a folder below another; never through a link, and with [`Errno::XDEV`] where another filesystem begins or
+/// something is mounted. The latter need not show by its device: it may be another folder of the same filesystem.
 fn open_folder(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
-    openat(parent, name, folder_flags() | OFlags::NOFOLLOW, Mode::empty())
+    let flags = folder_flags() | OFlags::NOFOLLOW;
+    let opened = match openat2(parent, name, flags, Mode::empty(), ResolveFlags::NO_XDEV) {
+        // Before Linux 5.6, or kept from us by a container that does not know it.
+        Err(Errno::NOSYS | Errno::PERM) => openat(parent, name, flags, Mode::empty()),
+        opened => opened,
+    }?;
+    // Subvolumes are other filesystems without a mount.
+    if fstat(&opened)?.st_dev == fstat(parent)?.st_dev { Ok(opened) } else { Err(Errno::XDEV) }
+}
+
+/// The same for a folder that is changed or removed: with all rights of our user, as far as it may give them. What is
+/// mounted there is not touched, since that is found out before the rights.
+fn open_up(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let opened = match open_folder(parent, name) {
+        Err(Errno::ACCESS) => {
+            meta::open_up_at(parent, name)?;
+            open_folder(parent, name)
+        }
+        opened => opened,
+    }?;
+    meta::open_up(opened.as_fd(), &fstat(&opened)?)?;
+    Ok(opened)
 }
 
 fn names_in(folder: BorrowedFd<'_>) -> Result<BTreeSet<OsString>, Errno> {
@@ -127,6 +153,7 @@ impl<'a> Mirror<'a> {
         let (source, destination) = (open_root(from)?, open_root(to)?);
         let stat = fstat(&source).map_err(at("look at", from))?;
         let found = fstat(&destination).map_err(at("look at", to))?;
+        meta::open_up(destination.as_fd(), &found).map_err(at("open up", to))?;
         let root = match judge {
             Judge::Source { .. } => from,
             Judge::Destination => to,
@@ -186,7 +213,6 @@ impl<'a> Mirror<'a> {
             return Err(SnapshotError::Overlap { path: self.root.clone() });
         }
         let found = fstat(to).map_err(self.at("look at", path))?;
-        meta::open_up(to, &found).map_err(self.at("open up", path))?;
         let wanted = names_in(from).map_err(self.at("list", path))?;
         for name in names_in(to).map_err(self.at("list", path))?.difference(&wanted) {
             remove_entry(to, name, &self.root.join(path), depth)?;
@@ -284,25 +310,19 @@ impl<'a> Mirror<'a> {
         depth: usize,
     ) -> Result<(), SnapshotError> {
         let path = &place.path;
-        match found {
-            Some(found) if kind(found) == FileType::Directory => {
-                // Not a link, as was just seen.
-                meta::open_up_at(place.to, place.name, found).map_err(self.at("open up", path))?;
+        if found.is_none_or(|found| kind(found) != FileType::Directory) {
+            if found.is_some() {
+                unlinkat(place.to, place.name, AtFlags::empty()).map_err(self.at("remove", path))?;
             }
-            found => {
-                if found.is_some() {
-                    unlinkat(place.to, place.name, AtFlags::empty()).map_err(self.at("remove", path))?;
-                }
-                mkdirat(place.to, place.name, Mode::from_raw_mode(meta::OWN))
-                    .map_err(self.at("create", path))?;
-                self.done.copied += 1;
-            }
+            let mode = Mode::from_raw_mode(meta::OWN);
+            mkdirat(place.to, place.name, mode).map_err(self.at("create", path))?;
+            self.done.copied += 1;
         }
         let from = match open_folder(place.from, place.name) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if self.is_live() => return Ok(()),
             opened => opened.map_err(self.at("open", path))?,
         };
-        let to = open_folder(place.to, place.name).map_err(self.at("open", path))?;
+        let to = open_up(place.to, place.name).map_err(self.at("open", path))?;
         self.folder(from.as_fd(), to.as_fd(), path, depth + 1)
     }
 
@@ -400,9 +420,7 @@ fn remove_entry(
     if depth > MAX_DEPTH {
         return Err(SnapshotError::TooDeep { path: path.join(name), most: MAX_DEPTH });
     }
-    // Not a link, as was just seen.
-    meta::open_up_at(folder, name, &stat).map_err(at("open up"))?;
-    let inner = open_folder(folder, name).map_err(at("open"))?;
+    let inner = open_up(folder, name).map_err(at("open"))?;
     for entry in names_in(inner.as_fd()).map_err(at("list"))? {
         remove_entry(inner.as_fd(), &entry, &path.join(name), depth + 1)?;
     }
@@ -415,7 +433,18 @@ pub(super) fn remove_tree(folder: &Path, name: &OsStr) -> Result<(), SnapshotErr
 }
 
 pub(super) fn measure(data: &Path, meanwhile: Meanwhile<'_>) -> Result<Extent, SnapshotError> {
-    let mut measured = Measured { extent: Extent::default(), seen: BTreeSet::new(), meanwhile };
+    walk(data, false, meanwhile)
+}
+
+/// Refuses a folder in which something is mounted, before anything in it is changed. What our user must open up first is
+/// looked at only when it is restored.
+pub(super) fn refuse_mounts(data: &Path, meanwhile: Meanwhile<'_>) -> Result<(), SnapshotError> {
+    walk(data, true, meanwhile).map(|_| ())
+}
+
+fn walk(data: &Path, passes_by_closed: bool, meanwhile: Meanwhile<'_>) -> Result<Extent, SnapshotError> {
+    let mut measured =
+        Measured { extent: Extent::default(), seen: BTreeSet::new(), passes_by_closed, meanwhile };
     measured.folder(open_root(data)?.as_fd(), data, 0)?;
     Ok(measured.extent)
 }
@@ -424,6 +453,8 @@ struct Measured<'a> {
     extent: Extent,
     /// Files with several names that were counted.
     seen: BTreeSet<u64>,
+    /// Whether a folder that cannot be opened is no failure.
+    passes_by_closed: bool,
     meanwhile: Meanwhile<'a>,
 }
 
@@ -443,6 +474,7 @@ impl Measured<'_> {
             if kind(&stat) == FileType::Directory {
                 match open_folder(folder, &name) {
                     Err(Errno::NOENT | Errno::NOTDIR) => {}
+                    Err(Errno::ACCESS) if self.passes_by_closed => {}
                     opened => {
                         let inner = path.join(&name);
                         let opened = opened.map_err(at("open", &inner))?;

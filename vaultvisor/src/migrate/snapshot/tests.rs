@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 
+mod mounts;
 mod not_ours;
 
 /// All that a file is, except for its number and its change time, which nobody can set.

@@ -75,6 +75,11 @@ fn a_restore_goes_well_in_folders_that_are_ours_to_write_and_somebody_elses() {
             fs::write(data.join("log"), "half").expect("ours to write");
             fs::write(data.join("kept/new"), "new").expect("ours to write");
             fs::write(data.join("read-only to its owner/root's"), "half").expect("ours to write");
+            fs::write(data.join("own/file"), "half").expect("ours");
+            fs::create_dir_all(data.join("new/below")).expect("ours to write");
+            for closed in ["own", "new/below", "new"] {
+                fs::set_permissions(data.join(closed), fs::Permissions::from_mode(0)).expect("ours");
+            }
             for _ in 0..2 {
                 let done = restore(snapshot, data, &mut go_on).expect("restored");
                 assert!(done.not_kept > 0, "times that only the owner may set: {done:?}");
@@ -83,7 +88,8 @@ fn a_restore_goes_well_in_folders_that_are_ours_to_write_and_somebody_elses() {
                     fs::read(data.join("read-only to its owner/root's")).expect("there"),
                     b"as it was"
                 );
-                assert!(!data.join("kept/new").exists() && !data.join("gone").exists());
+                assert_eq!(fs::read(data.join("own/file")).expect("open again"), b"as it was");
+                assert!(["kept/new", "gone", "new"].iter().all(|name| !data.join(name).exists()));
                 let modes = ["", "kept", "read-only to its owner"].map(|folder| mode(&data.join(folder)));
                 assert_eq!(modes, [0o770, 0o2770, 0o570], "nobody changed them");
             }
