@@ -3,7 +3,7 @@
 //! Everything here is told by a call or hook that has checked the caller; what is refused here is
 //! refused before anything is written.
 
-use frame_support::{ensure, traits::Get};
+use frame_support::{ensure, storage::unhashed, traits::Get};
 use sp_runtime::DispatchError;
 
 use crate::{
@@ -137,12 +137,12 @@ impl<T: Config> Pallet<T> {
     ///
     /// Without an event: genesis has no block to put one in, and artifacts have their own.
     pub(crate) fn state(version: VersionBytes<T>, binary_checksum: Checksum, artifacts: Artifacts<T>) {
-        CurrentRelease::<T>::mutate(|current| {
-            // 2^64 statements don't fit into the life of a chain.
-            let made = current.as_ref().map_or(0, |release| release.sequence);
-            let sequence = made.saturating_add(1);
-            *current = Some(Release { sequence, version, binary_checksum, artifacts });
-        });
+        // The first field by itself, which is read whatever follows it: a runtime that lowered a bound below what is stored
+        // can't decode the rest, and if it counted from 1 again, clients would take every statement for an old one.
+        let made = unhashed::get::<u64>(&CurrentRelease::<T>::hashed_key()).unwrap_or(0);
+        // 2^64 statements don't fit into the life of a chain.
+        let sequence = made.saturating_add(1);
+        CurrentRelease::<T>::put(Release { sequence, version, binary_checksum, artifacts });
     }
 
     /// One version is one binary, wherever it stands: whoever published it under the same tag twice

@@ -75,6 +75,18 @@ fn bytes_that_are_no_release_are_noticed() {
     }
 }
 
+#[test]
+fn statements_are_counted_on_from_one_that_this_runtime_cannot_decode() {
+    new_chain_with(None).execute_with(|| {
+        let longer = vec![b'1'; MaxVersionLength::get() as usize + 1];
+        let of_other_bounds = (7_u64, longer, CHECKSUM, Vec::<(Vec<u8>, Checksum)>::new());
+        sp_io::storage::set(&CurrentRelease::<Test>::hashed_key(), &of_other_bounds.encode());
+        assert_eq!(CurrentRelease::<Test>::get(), None);
+        assert_ok!(VaultRelease::set_vault_release(RuntimeOrigin::root(), bytes("1.16.0"), CHECKSUM));
+        assert_eq!(CurrentRelease::<Test>::get().map(|release| release.sequence), Some(8));
+    });
+}
+
 /// The hook that the tools call is this check.
 #[cfg(feature = "try-runtime")]
 #[test]
