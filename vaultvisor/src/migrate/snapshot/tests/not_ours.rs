@@ -66,6 +66,8 @@ fn a_restore_goes_well_in_folders_that_are_ours_to_write_and_somebody_elses() {
         },
         |data, snapshot| {
             fs::write(data.join("log"), "as it was").expect("ours to write");
+            fs::create_dir(data.join("own")).expect("ours to write");
+            fs::write(data.join("own/file"), "as it was").expect("ours");
             take(data, snapshot, Pass::Second, false, &mut go_on).expect("taken");
             // As if it had come later: only its owner could open it up.
             let copy = snapshot.join("data/gone");
@@ -78,7 +80,7 @@ fn a_restore_goes_well_in_folders_that_are_ours_to_write_and_somebody_elses() {
             fs::write(data.join("own/file"), "half").expect("ours");
             fs::create_dir_all(data.join("new/below")).expect("ours to write");
             for closed in ["own", "new/below", "new"] {
-                fs::set_permissions(data.join(closed), fs::Permissions::from_mode(0)).expect("ours");
+                fs::set_permissions(data.join(closed), fs::Permissions::from_mode(0o000)).expect("ours");
             }
             for _ in 0..2 {
                 let done = restore(snapshot, data, &mut go_on).expect("restored");
