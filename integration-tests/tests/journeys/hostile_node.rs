@@ -11,7 +11,7 @@ use integration_tests::{
     },
     journey::{Journey, Source},
     ledger,
-    operator::{Operator, has_seen},
+    operator::{NETWORK, Operator, has_seen},
     releases::Release,
     rpc_proxy::{self, Answer},
     status::{Running, VaultStatus},
@@ -71,6 +71,12 @@ async fn t14_a_node_that_serves_an_older_finalized_block_is_reported_and_believe
     node.freeze(&old).await;
     node.cut();
     only_told(operator, &["finalized block"], &before, &second).await;
+    // Who looks beside the daemon is shown no older release either.
+    for command in [&["release", "show", "--network", NETWORK][..], &["prefetch"]] {
+        let refused = operator.vaultvisor(command).await.exited(5);
+        let told = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(told.contains("the node lags behind") && !told.contains("1.0.0"), "{told}");
+    }
     let third = journey.release("3.0.0").await;
     assert_eq!(journey.server.served("1.0.0"), [], "nobody went back to it");
     assert_eq!(journey.server.served("3.0.0"), [], "nobody has heard of it");

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 pub(super) use self::belief::Belief;
-use self::{belief::view, bulletin::Bulletin, council::Chair, single::Follower};
+use self::{bulletin::Bulletin, council::Chair, single::Follower};
 use super::{
     ChainStatus, ChainView, Note, SourceSettings,
     agreement::Rule,
@@ -174,7 +174,8 @@ pub enum ReadError {
     },
 }
 
-/// Reads the newest finalized state, from the first endpoint that answers within `deadline`, or what enough of them say.
+/// Reads the newest finalized state, from the first endpoint that answers within `deadline` and is believed after what
+/// was known before, or what enough of them say.
 pub async fn read_once(settings: &SourceSettings, deadline: Duration) -> Result<ChainView, ReadError> {
     if matches!(settings.rule(), Rule::Agreement(needed) if needed > 1) {
         return read_agreed(&comparing_connector(settings), settings, deadline).await;
@@ -228,13 +229,14 @@ async fn read_first(connector: &impl Connect, settings: &SourceSettings) -> Resu
         };
         match read.await {
             Ok((genesis, head)) => {
-                return view(&settings.records, &endpoint, genesis, &head).map_err(|source| {
-                    ReadError::Record {
-                        endpoint: endpoint.clone(),
-                        number: head.block.number,
-                        source: Box::new(source),
+                // Each by itself: what is believed of one must not count against the next.
+                let mut belief = Belief::new(settings.records.clone(), settings.known);
+                match belief.take(&endpoint, genesis, &head) {
+                    Ok(view) => return Ok(view.clone()),
+                    Err(doubt) => {
+                        failures.push(SourceProblem::NotTrue(doubt.text().to_owned()).at(&endpoint));
                     }
-                });
+                }
             }
             Err(failure) => failures.push(failure),
         }

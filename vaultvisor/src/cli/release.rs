@@ -33,11 +33,12 @@ use crate::{
     },
     chain::{
         SourceSettings,
-        light_client::LightClientConnector,
         records::{DEFAULT_PALLET, MAX_CLIENT_BYTES, MAX_URI_BYTES, RecordName, Records},
     },
-    config::{self, ConfigError, Settings},
-    journal::NetworkJournal,
+    check,
+    config::{self, ConfigError, Network, Settings},
+    error_chain::Chained,
+    journal::{NetworkJournal, NetworkRecord},
     release::{ArtifactName, Artifacts, Checksum, Version},
 };
 
@@ -173,25 +174,26 @@ fn configured(name: Option<String>, global: &Global) -> Result<Chain, Failure> {
         known: settings.networks.keys().cloned().collect(),
     });
     let network = network.map_err(Exit::Usage.failure())?;
+    let journal = NetworkJournal::new(&settings.home);
     Ok(Chain {
-        source: SourceSettings {
-            network: network.name.clone(),
-            endpoints: network.endpoints.clone(),
-            light_client: network.light_client.clone().map(|specs| {
-                LightClientConnector::looking(
-                    &network.name,
-                    specs,
-                    NetworkJournal::new(&settings.home).folder(),
-                )
-            }),
-            genesis: network.genesis,
-            records: network.records.clone(),
-            agreement: network.agreement,
-            known: None,
-        },
+        source: check::source(network, known(&journal, network).as_ref(), &journal),
         network: Some(name),
         release_urls: network.release_urls.clone(),
         max_artifact_bytes: settings.max_artifact_bytes,
+    })
+}
+
+/// What a daemon has seen of a network. Whoever may not look into its home goes without.
+fn known(journal: &NetworkJournal, network: &Network) -> Option<NetworkRecord> {
+    let records = journal.load();
+    let known = records.as_ref().and_then(|records| records.of(&network.name, network.genesis));
+    known.map(|known| known.cloned()).unwrap_or_else(|error| {
+        tracing::warn!(
+            network = network.name,
+            "what vaultvisor has seen of it cannot be read: {}; what is said now is compared with nothing",
+            Chained(error)
+        );
+        None
     })
 }
 

@@ -71,7 +71,7 @@ impl Belief {
     }
 }
 
-pub(super) fn view(
+fn view(
     records: &Records,
     source: &str,
     genesis: GenesisHash,

@@ -31,6 +31,23 @@ async fn t14_what_is_older_than_before_the_restart_is_ignored_and_reported() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t14_one_read_too_believes_nothing_older_than_what_was_known_and_asks_the_next_endpoint() {
+    let lags = || Script::default().connection("a", HOME, [Step::Head(head(9, 2, "2.0.0"))]);
+    let both = SourceSettings { known: Some(known()), ..settings(&["a", "b"], Some(HOME)) };
+    let good = [Step::Head(head(12, 3, "3.0.0"))];
+    let view = read_first(&lags().connection("b", HOME, good), &both).await.expect("b is believed");
+    assert_eq!((view.source.as_str(), view.finalized.number), ("b", 12));
+
+    let garbage = [Step::Head(with_value(head(12, 0, "x"), Some(vec![1, 2, 3])))];
+    let refused =
+        read_first(&lags().connection("b", HOME, garbage), &both).await.expect_err("nobody is left");
+    let text = refused.to_string();
+    for expected in ["endpoint a: finalized block 9 after 10", "endpoint b: block 12: "] {
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_goes_on_from_where_it_was_is_believed() {
     for news in [head(10, 3, "3.0.0"), head(11, 3, "3.0.0"), head(11, 4, "2.0.0")] {
         let script = Script::default().connection("a", HOME, [Step::Head(news.clone())]);
