@@ -32,6 +32,9 @@ use super::{
 
 /// Two descriptors a level, of the thousand that a process usually has; no database makes a tree of this kind.
 const MAX_DEPTH: usize = 256;
+/// What ext4 makes in a mount point, closed to all but root, for what a check of the disk finds: of the disk and not of the
+/// data. To copy it is refused, and to remove it would take from root what may be all that is left of a file.
+const LOST_AND_FOUND: &str = "lost+found";
 /// The kernel writes what was changed through a mapping to the disk within half a minute, and only a change after that
 /// shows in the change time again. So a file that changed this lately is written out before it is looked at.
 const MAPPED_CHANGES_SHOW_AFTER: Duration = Duration::from_secs(600);
@@ -130,6 +133,24 @@ fn names_in(folder: BorrowedFd<'_>) -> Result<BTreeSet<OsString>, Errno> {
     Ok(names)
 }
 
+/// The names in a folder of the data or of its copy, this deep below the first.
+fn names_of_data(folder: BorrowedFd<'_>, depth: usize) -> Result<BTreeSet<OsString>, Errno> {
+    let mut names = names_in(folder)?;
+    if depth == 0
+        && names.contains(OsStr::new(LOST_AND_FOUND))
+        && look(folder, LOST_AND_FOUND.as_ref())?.is_some_and(|found| is_the_disks(&found))
+    {
+        names.remove(OsStr::new(LOST_AND_FOUND));
+    }
+    Ok(names)
+}
+
+/// Whether a folder of that name is root's, or another's: a client that is not root's and makes one owns it.
+fn is_the_disks(found: &Stat) -> bool {
+    let own = rustix::process::geteuid();
+    kind(found) == FileType::Directory && (own.is_root() || found.st_uid != own.as_raw())
+}
+
 fn look(folder: BorrowedFd<'_>, name: &OsStr) -> Result<Option<Stat>, Errno> {
     match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat)),
@@ -213,8 +234,8 @@ impl<'a> Mirror<'a> {
             return Err(SnapshotError::Overlap { path: self.root.clone() });
         }
         let found = fstat(to).map_err(self.at("look at", path))?;
-        let wanted = names_in(from).map_err(self.at("list", path))?;
-        for name in names_in(to).map_err(self.at("list", path))?.difference(&wanted) {
+        let wanted = names_of_data(from, depth).map_err(self.at("list", path))?;
+        for name in names_of_data(to, depth).map_err(self.at("list", path))?.difference(&wanted) {
             remove_entry(to, name, &self.root.join(path), depth)?;
             self.go_on()?;
         }
@@ -464,7 +485,7 @@ impl Measured<'_> {
         if depth > MAX_DEPTH {
             return Err(SnapshotError::TooDeep { path: path.to_owned(), most: MAX_DEPTH });
         }
-        for name in names_in(folder).map_err(at("list", path))? {
+        for name in names_of_data(folder, depth).map_err(at("list", path))? {
             // What is gone by now needs no room.
             let Some(stat) = look(folder, &name).map_err(at("look at", path))? else { continue };
             self.extent.entries += 1;

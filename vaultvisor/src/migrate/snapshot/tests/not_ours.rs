@@ -113,3 +113,68 @@ fn a_mode_that_only_the_owner_may_set_is_counted_and_no_failure() {
         },
     );
 }
+
+#[test]
+fn the_lost_and_found_of_a_disk_is_the_disks_and_neither_copied_nor_removed() {
+    as_nobody(
+        "the_lost_and_found_of_a_disk_is_the_disks_and_neither_copied_nor_removed",
+        |data| {
+            // As `mkfs` leaves it in a mount point.
+            fs::create_dir(data.join("lost+found")).expect("folder");
+            fs::set_permissions(data.join("lost+found"), fs::Permissions::from_mode(0o700)).expect("root's");
+        },
+        |data, snapshot| {
+            fs::write(data.join("log"), "as it was").expect("ours to write");
+            fs::create_dir_all(data.join("db/lost+found")).expect("a folder of that name elsewhere");
+            let extent = measure(data, &mut go_on).expect("measured");
+            assert_eq!(extent.entries, 3, "the log, and two folders");
+            for pass in [Pass::First, Pass::Second] {
+                take(data, snapshot, pass, false, &mut go_on).expect("taken");
+            }
+            assert!(
+                !snapshot.join("data/lost+found").exists() && snapshot.join("data/db/lost+found").exists()
+            );
+            fs::write(data.join("log"), "half").expect("ours to write");
+            restore(snapshot, data, &mut go_on).expect("restored");
+            assert_eq!(fs::read(data.join("log")).expect("there"), b"as it was");
+            assert!(data.join("lost+found").exists() && data.join("db/lost+found").exists());
+        },
+    );
+}
+
+#[test]
+fn what_a_check_of_the_disk_has_found_is_left_to_root() {
+    if !rustix::process::geteuid().is_root() {
+        println!("NOT TRIED: this test needs to be run as root");
+        return;
+    }
+    let site = Site::new();
+    fs::create_dir(site.data().join("lost+found")).expect("folder");
+    site.take(Pass::Second);
+    let found = site.data().join("lost+found/#12");
+    fs::write(&found, "precious").expect("file");
+    site.restore();
+    assert_eq!(fs::read(found).expect("still there"), b"precious");
+}
+
+#[test]
+fn a_folder_or_file_of_our_own_is_copied_whatever_it_is_called() {
+    as_nobody(
+        "a_folder_or_file_of_our_own_is_copied_whatever_it_is_called",
+        |_| (),
+        |data, snapshot| {
+            let name = "lost+found";
+            fs::create_dir(data.join(name)).expect("ours to write");
+            fs::write(data.join(name).join("log"), "ours").expect("ours");
+            take(data, snapshot, Pass::First, false, &mut go_on).expect("taken");
+            assert_eq!(fs::read(snapshot.join("data").join(name).join("log")).expect("copied"), b"ours");
+            fs::remove_dir_all(data.join(name)).expect("ours");
+            fs::write(data.join(name), "a file").expect("ours");
+            take(data, snapshot, Pass::Second, false, &mut go_on).expect("taken");
+            assert_eq!(fs::read(snapshot.join("data").join(name)).expect("copied"), b"a file");
+            fs::remove_file(data.join(name)).expect("ours");
+            restore(snapshot, data, &mut go_on).expect("restored");
+            assert_eq!(fs::read(data.join(name)).expect("back"), b"a file");
+        },
+    );
+}
