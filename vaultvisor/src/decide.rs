@@ -164,6 +164,7 @@ impl Deciding<'_> {
             Event::StageFailed { to, reason, by_release } => self.stage_failed(*to, reason, *by_release),
             Event::StartFailed { build, reason, data } => self.start_failed(build, reason, *data),
             Event::WorkFailed { build, reason, data } => self.work_failed(build, reason, *data),
+            Event::NotExecuted { build, reason, data } => self.not_executed(build, reason, *data),
             Event::NotPrepared { build, reason } => self.not_prepared(build, reason),
             Event::NotProvablyGone { build, lock_is_held, processes, reason, data } => {
                 self.data_left(build, *data);

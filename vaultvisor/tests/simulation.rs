@@ -35,6 +35,7 @@ fn every_promise_holds_through_simulated_lives() {
         ("restores", seen.restored),
         ("failures on migrated data", seen.barred),
         ("executions that nobody heard of", seen.unheard),
+        ("starts that the machine hindered", seen.hindered),
     ] {
         assert!(times > 0, "no {what} in {} steps: the simulator proves less than it says", summary.steps);
     }

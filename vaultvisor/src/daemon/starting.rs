@@ -146,8 +146,13 @@ impl Starting {
                 self.make_snapshot_durable();
                 Ok((Event::Started { build, pid, downtime }, running))
             }
-            Err(Unfinished { error: StartError::Failed(reason), data, in_work: true }) => {
-                Err(Box::new(Event::WorkFailed { build, reason, data }))
+            Err(Unfinished {
+                error: StartError::Failed(reason) | StartError::Hindered(reason),
+                data,
+                in_work: true,
+            }) => Err(Box::new(Event::WorkFailed { build, reason, data })),
+            Err(Unfinished { error: StartError::Hindered(reason), data, in_work: false }) => {
+                Err(Box::new(Event::NotExecuted { build, reason, data }))
             }
             Err(Unfinished {
                 error:
@@ -208,7 +213,7 @@ impl Starting {
             snapshots.write(&SnapshotRecord { stage, ..record }).map_err(|error| Chained(&error).to_string())
         });
         match noted.await {
-            Ok(noted) => noted.map_err(StartError::Failed),
+            Ok(noted) => noted.map_err(StartError::Hindered),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
@@ -262,7 +267,10 @@ impl Starting {
         let processes = match error {
             StartError::NotGone(left) => left.pids,
             StartError::MayHaveLived { keeper, .. } => keeper.into_iter().collect(),
-            StartError::Busy { .. } | StartError::Failed(_) | StartError::MigrationFailed(_) => Vec::new(),
+            StartError::Busy { .. }
+            | StartError::Failed(_)
+            | StartError::Hindered(_)
+            | StartError::MigrationFailed(_) => Vec::new(),
         };
         let build = self.launch.build;
         Err(Box::new(Event::NotProvablyGone { build, lock_is_held, processes, reason, data }))

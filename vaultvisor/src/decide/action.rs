@@ -17,12 +17,12 @@ pub enum Action {
     /// Make ready what a release needs besides its files: arguments, and the first pass of a snapshot. Answered by
     /// `Staged` or `StageFailed`; one at a time.
     Stage(Stage),
-    /// Start a process where none runs. Answered by `Started`, `StartFailed`, `WorkFailed`, `NotPrepared` or
-    /// `NotProvablyGone`.
+    /// Start a process where none runs. Answered by `Started`, `StartFailed`, `NotExecuted`, `WorkFailed`, `NotPrepared`
+    /// or `NotProvablyGone`.
     Start(Launch),
     /// Prepare a process, stop the one that runs, and start the prepared one in its place. Answered by
-    /// `Started`, `StartFailed`, `WorkFailed`, `NotPrepared` or `NotProvablyGone`; `Died` and `Ended` of the old process
-    /// come before that. Must wait until the state is durable.
+    /// `Started`, `StartFailed`, `NotExecuted`, `WorkFailed`, `NotPrepared` or `NotProvablyGone`; `Died` and `Ended` of
+    /// the old process come before that. Must wait until the state is durable.
     Switch {
         /// The new one; of the same file as the old one when an operator asked for a restart.
         to: Launch,

@@ -169,6 +169,16 @@ pub enum Event {
         /// What is left of the data.
         data: DataLeft,
     },
+    /// Nothing was executed, because this machine could not: it has no process left, say, or the file was changed after
+    /// it was proved. The process before it, if any, has ended. The release is not to blame.
+    NotExecuted {
+        /// What should have been.
+        build: Build,
+        /// Why, for people.
+        reason: String,
+        /// What is left of the data.
+        data: DataLeft,
+    },
     /// Nothing was executed, because a snapshot could not be finished or restored, or the work on the data was given
     /// up; the process before it, if any, has ended. The release is not to blame.
     WorkFailed {

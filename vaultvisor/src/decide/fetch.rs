@@ -164,8 +164,12 @@ impl Deciding<'_> {
             self.no_problem(Concern::Pending);
         }
         if self.state.current_checksum() == Some(choice.checksum) {
-            // Rule 8: what runs is never fetched or started again.
-            self.state.fetch = Fetch::Idle;
+            // Rule 8: what runs is never fetched or started again. How often that was tried is forgotten when it does run.
+            let is_being_started =
+                matches!(self.state.process, Phase::Launching { .. } | Phase::Switching { .. });
+            if !is_being_started || !self.state.fetch.is_ready(choice.checksum) {
+                self.state.fetch = Fetch::Idle;
+            }
             self.no_problem(Concern::Fetch);
             return;
         }

@@ -359,15 +359,21 @@ impl Deciding<'_> {
 
     /// Something of this machine stood in the way of a snapshot or of a restore: nobody is rejected for it.
     pub(super) fn work_failed(&mut self, build: &Build, reason: &str, left: DataLeft) {
+        let what = format!("the data could not be made ready for release {build}: {reason}");
+        self.hindered(build, Concern::Staging, what, left);
+    }
+
+    /// Something of this machine stood in the way of a start: what ran before comes back at once, and what was to take its
+    /// place is tried again later.
+    pub(super) fn hindered(&mut self, build: &Build, concern: Concern, what: String, left: DataLeft) {
         let staged = match &self.state.staging {
             Staging::Staged { stage, attempt, .. } => Some((stage.clone(), attempt.saturating_add(1))),
             _ => None,
         };
         self.data_left(build, left);
-        let what = format!("the data could not be made ready for release {build}: {reason}");
         match std::mem::take(&mut self.state.process) {
             Phase::Switching { from, attempt, .. } if !self.state.shutting_down => {
-                self.problem(Concern::Staging, Severity::Error, what);
+                self.problem(concern, Severity::Error, what);
                 let wait = Wait::over(self.now.moment);
                 self.state.process = Phase::Starting { build: from.build, wait, attempt };
             }

@@ -76,6 +76,14 @@ impl Deciding<'_> {
         self.failed(build, attempt, what);
     }
 
+    /// Not the release's fault, so no rejection, however often: its file is proved again, ever more slowly, because it may be
+    /// that which has changed, and until then it does not count as stored.
+    pub(super) fn not_executed(&mut self, build: &Build, reason: &str, data: DataLeft) {
+        self.distrust(build);
+        let what = format!("release {build} could not be executed, and is not to blame: {reason}");
+        self.hindered(build, Concern::Fetch, what, data);
+    }
+
     /// Not the release's fault, so no rejection: its file is proved or fetched again, ever more slowly, and
     /// until then it does not count as stored.
     pub(super) fn not_prepared(&mut self, build: &Build, reason: &str) {

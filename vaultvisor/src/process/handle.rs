@@ -75,9 +75,13 @@ pub enum StartError {
     /// Something of this account is still there.
     #[error("{}", .0.what)]
     NotGone(Processes),
-    /// The vault could not be executed, or something before that could not be done; nothing runs.
+    /// The vault's program cannot be executed; nothing runs.
     #[error("{0}")]
     Failed(String),
+    /// This machine could not execute the vault, or could not do something before that; nothing runs, and no program is
+    /// to blame.
+    #[error("{0}")]
+    Hindered(String),
     /// The state migration failed by itself; nothing runs.
     #[error("{0}")]
     MigrationFailed(String),
@@ -163,7 +167,7 @@ impl Prepared {
                 }
                 Ok(prepared)
             }
-            Ok(Report::Failed { reason }) => Err(PrepareError::Refused(reason)),
+            Ok(Report::Failed { reason, .. }) => Err(PrepareError::Refused(reason)),
             Ok(other) => Err(PrepareError::Silent(format!("it said {other:?}"))),
             Err(why) => Err(PrepareError::Silent(why)),
         }
@@ -262,7 +266,7 @@ impl Prepared {
             });
         }
         match keeper {
-            None => StartError::Failed(format!("the keeper failed: {why}")),
+            None => StartError::Hindered(format!("the keeper failed: {why}")),
             Some(pid) => {
                 let what = format!("keeper {pid} is silent ({why}) and does not end");
                 StartError::NotGone(Processes { pids: vec![pid], what })
@@ -336,7 +340,8 @@ fn refusal(report: Report) -> Result<StartError, Report> {
     match report {
         Report::Busy { holder } => Ok(StartError::Busy { holder }),
         Report::NotGone(left) => Ok(StartError::NotGone(left)),
-        Report::Failed { reason } => Ok(StartError::Failed(reason)),
+        Report::Failed { reason, by_machine: false } => Ok(StartError::Failed(reason)),
+        Report::Failed { reason, by_machine: true } => Ok(StartError::Hindered(reason)),
         Report::MigrationFailed { reason } => Ok(StartError::MigrationFailed(reason)),
         other => Err(other),
     }

@@ -45,7 +45,7 @@ use super::{
     stop::{Due, KILL_AGAIN, Stop, pid_of},
 };
 use crate::error_chain::Chained;
-use execute::Prepared;
+use execute::{NotExecuted, Prepared};
 use work::Worker;
 
 /// The signals that a keeper reads instead of being hit by them. SIGINT, SIGHUP and SIGQUIT come from
@@ -64,17 +64,19 @@ pub fn run(spec: Spec) -> io::Result<()> {
     let mut talk = Talk { vaultvisor: UnixStream::from(vaultvisor), open: true };
     if spec.protocol != PROTOCOL {
         let reason = other_protocol(PROTOCOL, spec.protocol);
-        return talk.say(&Report::Failed { reason });
+        return talk.say(&Report::Failed { reason, by_machine: true });
     }
     let opened = Prepared::new(&spec).and_then(|prepared| {
         let fifo = spec.place.fifo();
         let drain = Drain::open(&spec.place);
         let drain = drain.map_err(|error| format!("cannot open {}: {error}", fifo.display()))?;
-        Ok((prepared, drain))
+        let record = Record::of_this_keeper(&spec.place, &spec.run_id);
+        let record = record.map_err(|error| format!("cannot see what this keeper is: {error}"))?;
+        Ok((prepared, drain, record))
     });
-    let (prepared, (mut drain, warning)) = match opened {
+    let (prepared, (mut drain, warning), mut record) = match opened {
         Ok(opened) => opened,
-        Err(reason) => return talk.say(&Report::Failed { reason }),
+        Err(reason) => return talk.say(&Report::Failed { reason, by_machine: true }),
     };
     talk.say(&Report::Ready { protocol: PROTOCOL, warning })?;
     if talk.next_command(&signals)? != Some(LOCK) {
@@ -83,7 +85,6 @@ pub fn run(spec: Spec) -> io::Result<()> {
     }
     let Some(lock) = claim(&spec, &signals, &mut talk, &mut drain)? else { return Ok(()) };
     talk.say(&Report::Locked)?;
-    let mut record = Record::of_this_keeper(&spec.place, &spec.run_id)?;
     loop {
         match talk.next_command(&signals)? {
             Some(GO) => break,
@@ -111,13 +112,16 @@ pub fn run(spec: Spec) -> io::Result<()> {
     }
     let (vault, at_ns) = match prepared.execute(&spec, &lock, drain.vault(), &mut record) {
         Ok(started) => started,
-        Err(reason) => {
+        Err(NotExecuted { reason, by_machine }) => {
             // `execute` has waited for a child that did not get to its execution.
             record.state = Cleanliness::Clean;
-            lock.write(&record)?;
+            if let Err(error) = lock.write(&record) {
+                // Whoever finds it dirty looks for what is not there. That nothing was executed must be said all the same.
+                complain(&format!("cannot mark the lock clean: {error}"));
+            }
             // Under a lock that nobody else sees nothing is proved, and no release is to blame for that.
             return talk.say(&match lock.is_at_its_path() {
-                true => Report::Failed { reason },
+                true => Report::Failed { reason, by_machine },
                 false => Report::NotGone(Processes::unseen(reason)),
             });
         }
@@ -135,7 +139,8 @@ pub fn run(spec: Spec) -> io::Result<()> {
 /// That of a keeper that is told to end before it executes. `G` may have been sent already, and without a word it would
 /// count as obeyed.
 fn nothing_executed() -> Report {
-    Report::Failed { reason: "the keeper was told to end before it had executed anything".to_owned() }
+    let reason = "the keeper was told to end before it had executed anything".to_owned();
+    Report::Failed { reason, by_machine: true }
 }
 
 /// Takes the lock and proves that nothing runs; `None` when that cannot be, which was said, or when nobody

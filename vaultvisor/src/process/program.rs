@@ -69,14 +69,18 @@ impl ProgramError {
     pub fn is_of_the_release(&self) -> bool {
         match self {
             Self::System(_) => false,
-            // Too many processes or files, say, pass; a program that is none does not.
-            Self::Execute { source, .. } => matches!(
-                source.raw_os_error(),
-                Some(libc::ENOEXEC | libc::ENOENT | libc::EACCES | libc::ELIBBAD | libc::EINVAL)
-            ),
+            Self::Execute { source, .. } => is_of_the_program(source),
             Self::TimedOut { .. } => true,
         }
     }
+}
+
+/// Whether an execution failed by the program. Too many processes or files, say, pass; a program that is none does not.
+pub(super) fn is_of_the_program(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOEXEC | libc::ENOENT | libc::EACCES | libc::ELIBBAD | libc::EINVAL)
+    )
 }
 
 /// Ends the program and all that it started, however this is left.

@@ -259,6 +259,9 @@ pub enum Report {
     Failed {
         /// What, for people.
         reason: String,
+        /// Whether it was this machine that could not, and no program is to blame. Older keepers do not say so.
+        #[serde(default)]
+        by_machine: bool,
     },
     /// An earlier run of this vault lost its keeper and is still there; it is being ended first.
     Ending {

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use sha2::{Digest, Sha256};
 use vaultvisor::{
     process::{
         MARKER, ProcessId,
-        handle::{Locked, Prepared, StartError},
+        handle::{Locked, Prepared, StartError, Task},
         protocol::{ExitStatus, PROTOCOL},
     },
     release::Checksum,
@@ -110,7 +110,7 @@ async fn a_binary_that_is_replaced_after_it_was_proved_is_not_executed() {
         tamper(&site.path("store/vault"));
         let refused = prepared.start().await.expect_err("a changed file");
         assert!(
-            matches!(&refused, StartError::Failed(why) if why.contains("changed or replaced")),
+            matches!(&refused, StartError::Hindered(why) if why.contains("changed or replaced")),
             "{refused:?}"
         );
     }
@@ -182,6 +182,27 @@ async fn a_file_that_cannot_be_executed_is_reported_and_the_lock_is_free_again()
     }
 }
 
+#[tokio::test]
+async fn what_this_machine_lacks_at_a_start_or_a_migration_is_no_fault_of_the_release() {
+    let mut site = Site::new("echo ran");
+    site.set_migration("#!/bin/sh\necho migrated\n");
+    for migrates in [false, true] {
+        let mut locked = locked_by(keeper(), &site).await;
+        let pid = Pid::from_raw(keeper_of(&site).pid.cast_signed());
+        // It can open nothing more, and still watch the two that it does.
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(3), maximum: Some(3) }).expect("a lower limit");
+        let refused = match migrates {
+            false => locked.start().await.expect_err("no pipe to be had"),
+            true => locked.carry_out(Task::Migrate).await.expect_err("no folder to be opened"),
+        };
+        let what = "Too many open files";
+        assert!(matches!(&refused, StartError::Hindered(why) if why.contains(what)), "{refused:?}");
+    }
+    assert_eq!(site.log(), "");
+    site.started().await.ended().await.expect("seen");
+    assert_eq!(site.printed("ran"), "ran\n", "nothing of it stands in the way");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keeper_and_a_vaultvisor_of_two_versions_refuse_each_other_and_say_what_to_do() {
     // A keeper that was installed over the one of a vaultvisor that still runs.
@@ -245,15 +266,23 @@ fn keeper_of(site: &Site) -> ProcessId {
     pids.find(is_it).and_then(ProcessId::of).expect("a keeper")
 }
 
+/// Whether a process that stands still has a SIGTERM waiting.
+fn is_told_to_end(process: ProcessId) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).expect("it is there");
+    let waiting = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).expect("a line of it");
+    let waiting = u64::from_str_radix(waiting.trim(), 16).expect("a mask");
+    waiting & 1 << (Signal::TERM.as_raw() - 1) != 0
+}
+
 /// What becomes of a start whose keeper says nothing for longer than is waited; then `meanwhile` is done.
-async fn after_a_long_silence(locked: Locked, meanwhile: impl FnOnce()) -> StartError {
+async fn after_a_long_silence(locked: Locked, meanwhile: impl Future<Output = ()>) -> StartError {
     let silence = async {
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(31)).await;
         tokio::time::resume();
-        meanwhile();
+        meanwhile.await;
     };
-    let (started, ()) = tokio::join!(locked.start(), silence);
+    let (started, ()) = tokio::join!(biased; locked.start(), silence);
     started.expect_err("nothing was said in time")
 }
 
@@ -272,7 +301,7 @@ async fn t27_a_keeper_that_was_told_to_execute_and_does_not_say_that_it_did_not_
     for late in [":", SAY_STARTED] {
         let site = Site::new("");
         let keeper = keeper_that(&site, FOREVER, late);
-        let unheard = after_a_long_silence(locked_by(&keeper, &site).await, || {}).await;
+        let unheard = after_a_long_silence(locked_by(&keeper, &site).await, async {}).await;
         assert!(matches!(unheard, StartError::MayHaveLived { keeper: None, .. }), "{late}: {unheard:?}");
     }
 }
@@ -282,7 +311,7 @@ async fn t27_a_keeper_that_says_too_late_that_it_has_executed_nothing_is_believe
     let site = Site::new("");
     let late = r#"say failed ', "reason": "no such program"'"#;
     let refusing = keeper_that(&site, FOREVER, late);
-    let refused = after_a_long_silence(locked_by(&refusing, &site).await, || {}).await;
+    let refused = after_a_long_silence(locked_by(&refusing, &site).await, async {}).await;
     assert!(matches!(&refused, StartError::Failed(why) if why == "no such program"), "{refused:?}");
 
     // The real one says so when it is told to end before it has got to it.
@@ -290,9 +319,15 @@ async fn t27_a_keeper_that_says_too_late_that_it_has_executed_nothing_is_believe
     let locked = locked_by(keeper(), &site).await;
     let keeper = keeper_of(&site);
     kill(keeper, Signal::STOP);
-    let refused = after_a_long_silence(locked, || kill(keeper, Signal::CONT)).await;
+    let go_on = async {
+        while !is_told_to_end(keeper) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        kill(keeper, Signal::CONT);
+    };
+    let refused = after_a_long_silence(locked, go_on).await;
     assert!(
-        matches!(&refused, StartError::Failed(why) if why.contains("before it had executed")),
+        matches!(&refused, StartError::Hindered(why) if why.contains("before it had executed")),
         "{refused:?}"
     );
     assert_eq!(site.log(), "");

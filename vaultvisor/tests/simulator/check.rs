@@ -58,6 +58,8 @@ pub(crate) struct Coverage {
     pub(crate) barred: u64,
     /// Processes that were executed without their daemon hearing of it.
     pub(crate) unheard: u64,
+    /// Starts that the machine could not bring to their execution.
+    pub(crate) hindered: u64,
     /// Lives that settled on the chain's release.
     pub(crate) settled: u64,
     /// Changes of the state's name, without holds.
@@ -89,6 +91,7 @@ impl Coverage {
         self.restored += other.restored;
         self.barred += other.barred;
         self.unheard += other.unheard;
+        self.hindered += other.hindered;
         self.settled += other.settled;
         for (change, times) in &other.transitions {
             *self.transitions.entry(*change).or_default() += times;
@@ -128,7 +131,7 @@ impl Life {
 
     /// A release is rejected only for something that it, or its machine under it, did.
     fn judge_blame(&mut self, before: &State, event: &Event, next: &State) -> Outcome {
-        if let Event::NotPrepared { build, .. } = event
+        if let Event::NotPrepared { build, .. } | Event::NotExecuted { build, .. } = event
             && self.machine.is_proved(build.checksum)
         {
             // The machine lacked something; the wait begins anew.

@@ -480,9 +480,10 @@ impl Life {
             self.coverage.blocked += 1;
             let processes = vec![];
             self.tell(Event::NotProvablyGone { build, lock_is_held: true, processes, reason, data });
-        } else if !self.machine.is_proved(build.checksum) {
-            // It was changed between hash and exec: refused.
-            self.tell(Event::StartFailed { build, reason, data });
+        } else if !self.machine.is_proved(build.checksum) || self.faults && self.rng.chance(0.02) {
+            // It was changed between hash and exec, or there is no process left to be had.
+            self.coverage.hindered += 1;
+            self.tell(Event::NotExecuted { build, reason, data });
         } else if self.quality(build.checksum) == Quality::NotExecutable {
             self.tell(Event::StartFailed { build, reason, data });
         } else {

@@ -72,6 +72,17 @@ fn restores(id: u64) -> Launch {
 }
 
 #[tokio::test]
+async fn what_this_machine_lacks_at_an_execution_rejects_nobody_and_is_undone() {
+    let lacks = r#"say failed ', "reason": "no process left", "by_machine": true'"#;
+    for launch in [migrates, restores] {
+        let expected = launch(1).build;
+        let (told, _) = start(lacks, launch).await;
+        let Event::NotExecuted { build, reason, data: DataLeft::Changed } = &told else { panic!("{told:?}") };
+        assert_eq!((build, reason.as_str()), (&expected, "no process left"));
+    }
+}
+
+#[tokio::test]
 async fn t27_only_a_keeper_that_says_it_has_executed_nothing_has_data_restored() {
     let refuses = r#"say failed ', "reason": "no such program"'"#;
     for (answer, expected) in

@@ -124,6 +124,53 @@ fn a_new_release_that_cannot_be_executed_is_rejected_and_the_old_one_comes_back(
 }
 
 #[test]
+fn rule_5_a_release_that_this_machine_could_not_execute_is_not_rejected_and_the_old_one_comes_back() {
+    let hindered = |release: &Release| {
+        let (build, reason) = (Build::from(release), "cannot fork".to_owned());
+        Event::NotExecuted { build, reason, data: DataLeft::Untouched }
+    };
+    let mut driver = Driver::running(&one());
+    driver.chain(&two());
+    assert_eq!(driver.fetched(&two()), [switch_to(&two())]);
+    let mut waited = Vec::new();
+    for _ in 0..4 {
+        let pid = driver.next_pid;
+        driver.step(Event::Died { pid, ending: Ending::Code(0) });
+        driver.step(Event::Ended { pid });
+        assert_eq!(driver.step(hindered(&two())), [start(&one())], "at once");
+        assert!(driver.problem().contains("cannot fork"), "{}", driver.problem());
+        driver.started(&one());
+        assert_eq!((driver.state.name(), &driver.state.rejected), (Name::Running, &vec![]));
+        let (actions, after) = driver.tick_until_action();
+        assert_eq!(actions, [fetch(&two())], "it is tried again");
+        waited.push(after);
+        assert_eq!(driver.fetched(&two()), [switch_to(&two())]);
+    }
+    assert!(
+        waited.windows(2).all(|pair| pair[0] < pair[1]),
+        "so that no vault is stopped again and again: {waited:?}"
+    );
+
+    // With nothing else to run it is started again, for as long as it takes.
+    let mut driver = Driver::new();
+    driver.chain(&one());
+    assert_eq!(driver.fetched(&one()), [start(&one())]);
+    for _ in 0..10 {
+        assert_eq!(starts_of(driver.step(hindered(&one()))), []);
+        let mut actions = Vec::new();
+        while actions.is_empty() {
+            actions = starts_of(driver.tick_until_action().0);
+        }
+        assert_eq!((actions, &driver.state.rejected), (vec![start(&one())], &vec![]));
+    }
+}
+
+fn starts_of(mut actions: Vec<Action>) -> Vec<Action> {
+    actions.retain(|action| matches!(action, Action::Start(_)));
+    actions
+}
+
+#[test]
 fn a_wait_that_is_over_is_never_left_behind() {
     // Otherwise the vault's task would spin: every tick must move the next wake-up forward or end it.
     let mut driver = Driver::running(&one());

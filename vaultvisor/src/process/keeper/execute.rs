@@ -21,6 +21,7 @@ use super::super::{
     MARKER, PASSED_ON, ProcessId,
     lock::{AccountLock, Cleanliness, Record},
     monotonic_ns,
+    program::is_of_the_program,
     protocol::Spec,
     raw,
     records::FileId,
@@ -74,19 +75,34 @@ impl Program {
         Ok(Self { path, folder: opened.into(), identity })
     }
 
-    fn is_still_the_same(&self) -> Result<(), String> {
+    fn is_still_the_same(&self) -> Result<(), NotExecuted> {
         let stat = rustix::fs::statat(&self.folder, BINARY_NAME, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| system("look at the binary")(error.into()))?;
         if Identity::of(&stat) == self.identity {
             return Ok(());
         }
-        Err(format!("{} was changed or replaced after its checksum was proved", self.path.display()))
+        let reason = format!("{} was changed or replaced after its checksum was proved", self.path.display());
+        Err(NotExecuted::by_machine(reason))
     }
 }
 
-fn system(what: &str) -> impl Fn(io::Error) -> String {
+/// Why a program was not executed, or did not do what it was executed for. Nothing of it runs.
+#[derive(Debug)]
+pub(super) struct NotExecuted {
+    pub(super) reason: String,
+    /// Whether this machine is to blame: it lacks something, or the file is not the one any more that was proved.
+    pub(super) by_machine: bool,
+}
+
+impl NotExecuted {
+    fn by_machine(reason: String) -> Self {
+        Self { reason, by_machine: true }
+    }
+}
+
+fn system(what: &str) -> impl Fn(io::Error) -> NotExecuted {
     let what = what.to_owned();
-    move |error: io::Error| format!("cannot {what}: {error}")
+    move |error: io::Error| NotExecuted::by_machine(format!("cannot {what}: {error}"))
 }
 
 /// What tells a file from every other one and from a changed one.
@@ -140,7 +156,7 @@ impl Prepared {
         lock: &AccountLock,
         output: &OwnedFd,
         record: &mut Record,
-    ) -> Result<(ProcessId, u64), String> {
+    ) -> Result<(ProcessId, u64), NotExecuted> {
         self.vault.is_still_the_same()?;
         let args = std::iter::once(self.vault.path.clone().into_os_string());
         let started = Start {
@@ -162,12 +178,13 @@ impl Prepared {
         lock: &AccountLock,
         output: &OwnedFd,
         record: &mut Record,
-    ) -> Result<ProcessId, String> {
-        let migration = self.migration.as_ref().ok_or("there is no state migration to run")?;
+    ) -> Result<ProcessId, NotExecuted> {
+        let none = || NotExecuted::by_machine("there is no state migration to run".to_owned());
+        let migration = self.migration.as_ref().ok_or_else(none)?;
         migration.is_still_the_same()?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(data, flags, Mode::empty())
-            .map_err(|error| format!("cannot open {}: {error}", data.display()))?;
+            .map_err(|error| NotExecuted::by_machine(format!("cannot open {}: {error}", data.display())))?;
         let path = migration.path.clone().into_os_string();
         let started = Start {
             args: c_strings([path.clone(), data.as_os_str().to_owned()])?,
@@ -189,7 +206,7 @@ impl Prepared {
         lock: &AccountLock,
         output: &OwnedFd,
         record: &mut Record,
-    ) -> Result<(ProcessId, u64), String> {
+    ) -> Result<(ProcessId, u64), NotExecuted> {
         let (gate, gate_opener) =
             pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("make a pipe")(error.into()))?;
         let (outcome, outcome_writer) =
@@ -214,7 +231,7 @@ impl Prepared {
         let child = raw::fork_to_execute(&execution).map_err(system("fork"))?;
         drop(outcome_writer);
         let named = ProcessId::of(child.as_raw_pid().unsigned_abs())
-            .ok_or_else(|| "the new process is not in /proc".to_owned())
+            .ok_or_else(|| NotExecuted::by_machine("the new process is not in /proc".to_owned()))
             .and_then(|vault| {
                 record.vault = Some(vault);
                 lock.write(record).map_err(system("write the lock's record"))?;
@@ -225,7 +242,9 @@ impl Prepared {
         // and nothing is executed.
         let named = named.and_then(|vault| match lock.is_at_its_path() {
             true => Ok(vault),
-            false => Err("the file of the account's lock was removed or replaced meanwhile".to_owned()),
+            false => Err(NotExecuted::by_machine(
+                "the file of the account's lock was removed or replaced meanwhile".to_owned(),
+            )),
         });
         // The child waits until the record names it; without a byte it ends.
         let opened = named.and_then(|vault| {
@@ -240,15 +259,21 @@ impl Prepared {
             Ok(vault) if !failed => Ok((vault, at_ns)),
             opened => {
                 let _ = rustix::process::waitpid(Some(child), WaitOptions::empty());
-                let reason = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
-                Err(opened.err().unwrap_or_else(|| format!("cannot execute it: {reason}")))
+                let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
+                Err(opened.err().unwrap_or_else(|| NotExecuted {
+                    reason: format!("cannot execute it: {error}"),
+                    by_machine: !is_of_the_program(&error),
+                }))
             }
         }
     }
 }
 
-fn c_string(text: OsString) -> Result<CString, String> {
-    CString::new(text.into_vec()).map_err(|_| "an argument or variable holds a NUL character".to_owned())
+fn c_string(text: OsString) -> Result<CString, NotExecuted> {
+    CString::new(text.into_vec()).map_err(|_| NotExecuted {
+        reason: "an argument or variable holds a NUL character".to_owned(),
+        by_machine: false,
+    })
 }
 
 /// What differs between the programs that a keeper starts.
@@ -261,12 +286,12 @@ struct Start<'a> {
     working_directory: Option<BorrowedFd<'a>>,
 }
 
-fn c_strings(texts: impl IntoIterator<Item = OsString>) -> Result<Vec<CString>, String> {
+fn c_strings(texts: impl IntoIterator<Item = OsString>) -> Result<Vec<CString>, NotExecuted> {
     texts.into_iter().map(c_string).collect()
 }
 
 /// The keeper's own environment, which is the vault's, or a part of it.
-fn environment(is_passed: impl Fn(&OsStr) -> bool) -> Result<Vec<CString>, String> {
+fn environment(is_passed: impl Fn(&OsStr) -> bool) -> Result<Vec<CString>, NotExecuted> {
     let passed = std::env::vars_os().filter(|(name, _)| is_passed(name));
     c_strings(passed.map(|(mut variable, value)| {
         variable.push("=");

@@ -23,7 +23,7 @@ use super::{
         stop::{Due, KILL_AGAIN, Stop, pid_of},
     },
     Reaped, Talk,
-    execute::Prepared,
+    execute::{NotExecuted, Prepared},
     next_signal, reap, wait_for,
 };
 use crate::{
@@ -114,8 +114,11 @@ impl Worker<'_> {
     fn migrate(&mut self, data: &Path, record: &mut Record) -> io::Result<Report> {
         self.drain.make_log();
         let outcome = match self.prepared.migrate(data, self.lock, self.drain.vault(), record) {
-            Ok(process) => self.until_migrated(pid_of(process)?),
-            Err(reason) => Err(reason),
+            Ok(process) => {
+                let ended = self.until_migrated(pid_of(process)?);
+                ended.map_err(|reason| NotExecuted { reason, by_machine: false })
+            }
+            Err(not_executed) => Err(not_executed),
         };
         // Nothing of it is left, or was ever there.
         record.vault = None;
@@ -126,7 +129,8 @@ impl Worker<'_> {
                 Ok(()) => Report::Worked { copied: 0, bytes: 0, not_kept: 0 },
                 Err(error) => failed(&Chained(&error).to_string()),
             },
-            Err(reason) => Report::MigrationFailed { reason },
+            Err(NotExecuted { reason, by_machine: true }) => failed(&reason),
+            Err(NotExecuted { reason, by_machine: false }) => Report::MigrationFailed { reason },
         })
     }
 
@@ -194,5 +198,5 @@ impl Worker<'_> {
 }
 
 fn failed(reason: &str) -> Report {
-    Report::Failed { reason: reason.to_owned() }
+    Report::Failed { reason: reason.to_owned(), by_machine: true }
 }
