@@ -130,6 +130,17 @@ pub enum ControlError {
         /// The home.
         home: PathBuf,
     },
+    /// It took the question and is silent.
+    #[error(
+        "the vaultvisor of the home {} has not answered for {} s: it was stopped (SIGSTOP), or waits for a disk that hangs.          What it was asked for is not done when it goes on, unless that had begun: see `vaultvisor history` then",
+        home.display(), after.as_secs()
+    )]
+    Silent {
+        /// The home.
+        home: PathBuf,
+        /// For how long.
+        after: Duration,
+    },
     /// It broke on the way.
     #[error("the vaultvisor of the home {} does not answer", home.display())]
     Broken {
@@ -167,6 +178,10 @@ pub fn ask(home: &Path, request: &Request) -> Result<Reply, ControlError> {
         match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ControlError::NoDaemon { home },
             io::ErrorKind::PermissionDenied => ControlError::NotAllowed { home },
+            // What a socket's own timeout is reported as.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                ControlError::Silent { home, after: timeout }
+            }
             _ => ControlError::Broken { home, source },
         }
     })?;

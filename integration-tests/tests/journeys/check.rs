@@ -69,6 +69,8 @@ async fn each_thing_that_is_wrong_is_named_and_the_others_are_looked_at_all_the_
     // Stated, and published nowhere.
     let unpublished = Release::of_test_vault("1.0.0");
     journey.state(&unpublished).await;
+    let later = Release::from_bytes("2.0.0", b"later".to_vec());
+    journey.publish(&later, &["--schedule", "99"]).await.exited(0);
     let good = RpcProxy::in_front_of(journey.chain.url()).await;
     let gone = RpcProxy::in_front_of(journey.chain.url()).await;
     gone.refuse(true);
@@ -77,6 +79,7 @@ async fn each_thing_that_is_wrong_is_named_and_the_others_are_looked_at_all_the_
     let checked = operator.vaultvisor(&["check"]).await.exited(1);
     says(&checked, &["FAIL", &gone.url(), "cannot connect"]);
     says(&checked, &["FAIL", "release", "404"]);
+    says(&checked, &["warn", "scheduled release", "404"]);
     says(&checked, &["ok", &good.url()]);
     says(&checked, &["ok", "agreement", "only one can be read"]);
     assert_eq!(failures(&checked).len(), 2, "{}", checked.stdout);

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use url::Url;
+
 use super::{Finding, Verdict};
 use crate::{
     artifact::{
@@ -11,10 +13,10 @@ use crate::{
     chain::{
         ChainView, SourceSettings,
         check::{NetworkReport, SourceReport},
-        records::RecordName,
+        records::{RecordName, Records},
     },
     config::Network,
-    daemon::places::release_urls,
+    daemon::places::files,
     decide::state::Build,
     error_chain::Chained,
     release::{GenesisHash, Release},
@@ -59,20 +61,36 @@ pub async fn check(
         Some(release) => Finding::of(format!("{name}, record"), Ok(stated(view, release))),
         None => Finding::doubtful(
             format!("{name}, record"),
-            format!("no release is stated yet at block {}: no vault would be started", view.finalized.number),
+            format!(
+                "no release is stated yet at block {} ({}): no vault would be started; if one should be, see whether these \
+                 are the names in this runtime",
+                view.finalized.number,
+                looked_under(&network.records)
+            ),
         ),
     });
-    match view.current.as_ref().map(|release| Build::of(release, TARGET).ok_or(release)) {
-        Some(Ok(build)) => findings.extend(places(network, &build, max_artifact_bytes).await),
-        Some(Err(Release { version, .. })) => findings.push(Finding::of(
-            format!("{name}, release"),
-            Err(format!(
-                "{version} has no binary for this machine, expected an artifact {BINARY_FOR}{TARGET}"
-            )),
-        )),
-        None => {}
+    // What is scheduled is nothing that a run would need now.
+    let pending =
+        view.pending.as_ref().map(|pending| (pending.release(), "scheduled release", Verdict::Doubtful));
+    for (release, what, at_worst) in
+        view.current.clone().map(|current| (current, "release", Verdict::Bad)).into_iter().chain(pending)
+    {
+        let mut found = of_release(network, &release, what, max_artifact_bytes).await;
+        for finding in &mut found {
+            finding.verdict = finding.verdict.min(at_worst);
+        }
+        findings.extend(found);
     }
     (findings, Some(view.genesis))
+}
+
+/// The names that the records have in the configuration, which a typo makes the chain silent under.
+fn looked_under(records: &Records) -> String {
+    let names = records.order().iter().map(|record| match record {
+        RecordName::VaultRelease => format!("pallet {}", records.pallet),
+        RecordName::ClientsInfo => format!("client {}", records.client),
+    });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn unix_ms() -> u64 {
@@ -111,25 +129,44 @@ fn clock(made_ms: u64, now_ms: u64) -> Result<String, String> {
     }
 }
 
-/// Whether the release in force is anywhere. A mirror may miss it as long as another place has it.
-async fn places(network: &Network, build: &Build, max_artifact_bytes: u64) -> Vec<Finding> {
-    let what = format!("{}, release", network.name);
-    let urls = match release_urls(network, build) {
-        Ok(urls) => urls,
-        Err(reason) => return vec![Finding::of(what, Err(reason))],
+/// Whether every file of a release is anywhere. A mirror may miss one as long as another place has it.
+async fn of_release(
+    network: &Network,
+    release: &Release,
+    what: &str,
+    max_artifact_bytes: u64,
+) -> Vec<Finding> {
+    let what = format!("{}, {what}", network.name);
+    let Some(build) = Build::of(release, TARGET) else {
+        let version = &release.version;
+        let reason =
+            format!("{version} has no binary for this machine, expected an artifact {BINARY_FOR}{TARGET}");
+        return vec![Finding::of(what, Err(reason))];
     };
     let transfer = match Transfer::new(Limits { max_bytes: max_artifact_bytes, ..Limits::default() }) {
         Ok(transfer) => transfer,
         Err(error) => return vec![Finding::of(what, Err(Chained(&error).to_string()))],
     };
     let mut findings = Vec::new();
+    for file in files(network, &build) {
+        let what = file.name.map_or_else(|| what.clone(), |name| format!("{what}, {name}"));
+        match file.urls {
+            Ok(urls) => findings.extend(places(&transfer, &urls, &what).await),
+            Err(reason) => findings.push(Finding::of(what, Err(reason))),
+        }
+    }
+    findings
+}
+
+async fn places(transfer: &Transfer, urls: &[Url], what: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
     for url in urls {
-        let found = transfer.probe(&url).await;
+        let found = transfer.probe(url).await;
         let found = found.map(|length| match length {
             Some(length) => format!("{url} has {length} bytes"),
             None => format!("{url} is there"),
         });
-        findings.push(Finding::of(&what, found.map_err(|error| Chained(&error).to_string())));
+        findings.push(Finding::of(what, found.map_err(|error| Chained(&error).to_string())));
     }
     if findings.iter().any(|finding| finding.verdict == Verdict::Good) {
         for finding in findings.iter_mut().filter(|finding| finding.verdict == Verdict::Bad) {

@@ -11,6 +11,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    time::Timespec,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -111,9 +115,17 @@ fn is_allowed(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
+/// Whether a client has closed its connection: not only its own side of it, as those do that have said all.
+fn has_gone(stream: &UnixStream) -> bool {
+    let mut asked = [PollFd::new(stream, PollFlags::empty())];
+    poll(&mut asked, Some(&Timespec::default())).is_ok() && asked[0].revents().contains(PollFlags::HUP)
+}
+
 async fn answer(mut stream: UnixStream, fleet: &Arc<Fleet>) -> io::Result<()> {
     let reply = match timeout(REQUEST_TIMEOUT, read(&mut stream)).await {
         Ok(request) => match request? {
+            // Nobody would hear that it was done, and whoever gave up believes that it was not.
+            Ok(_) if has_gone(&stream) => return Err(io::Error::from(io::ErrorKind::BrokenPipe)),
             Ok(request) => operator::answer(fleet, request).await,
             Err(what) => Reply::Invalid(what),
         },

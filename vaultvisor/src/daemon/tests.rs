@@ -361,6 +361,37 @@ async fn t31_garbage_on_the_control_socket_is_answered_and_forgotten() {
     assert!(matches!(daemon.ask(Request::Status).await, Reply::Status(_)));
 }
 
+#[tokio::test]
+async fn who_has_given_up_is_not_obeyed_afterwards_and_who_has_only_said_all_is() {
+    let mut daemon = Daemon::new(A);
+    daemon.fleet.reconcile(&mut daemon.tasks);
+    daemon.listen();
+    let say = || {
+        // Before the daemon has had time to accept it.
+        let mut stream = UnixStream::connect(daemon.folder.path().join(SOCKET)).expect("connect");
+        let hold = Request::Hold { vault: "a".into(), reason: None };
+        stream.write_all(&serde_json::to_vec(&hold).expect("JSON")).expect("sent");
+        stream.write_all(b"\n").expect("sent");
+        stream
+    };
+    drop(say());
+    let held = async || {
+        let Reply::Status(status) = daemon.ask(Request::Status).await else { panic!("no status") };
+        status.vaults[0].hold.is_some()
+    };
+    // It is asked after the other, on the same socket.
+    assert!(!held().await);
+    let mut stream = say();
+    stream.shutdown(std::net::Shutdown::Write).expect("shut");
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    });
+    let answer = answer.await.expect("reads").expect("read");
+    assert!(answer.starts_with(r#"{"done":"#), "{answer}");
+    assert!(held().await);
+}
+
 #[tokio::test(start_paused = true)]
 async fn t31_silent_clients_are_given_up_and_hold_up_nobody_for_long() {
     let daemon = Daemon::new(A);
