@@ -139,6 +139,33 @@ fn t25_metadata_that_describes_types_without_end_is_refused_at_once() {
 }
 
 #[test]
+fn t25_no_change_of_metadata_or_events_makes_the_search_end_otherwise_than_by_saying_so() {
+    let (metadata, events) = (encoded(&described()), block(&[withdraw(), unrelated(), update(4, CHECKSUM)]));
+    // SplitMix64: the same in each run.
+    let mut state = 7_u64;
+    let mut below = |end: usize| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (mixed >> 32) as usize % end
+    };
+    let mut outcomes = [0; 3];
+    for _ in 0..2000 {
+        let (mut metadata, mut events) = (metadata.clone(), events.clone());
+        for _ in 0..1 + below(3) {
+            let bytes = if below(2) == 0 { &mut metadata } else { &mut events };
+            let (at, byte) = (below(bytes.len()), [0, 1, 4, 0xff, below(256) as u8][below(5)]);
+            bytes[at] = byte;
+        }
+        outcomes[match find(&metadata, &events, &wanted()) {
+            Ok(Some(_)) => 0,
+            Ok(None) => 1,
+            Err(_) => 2,
+        }] += 1;
+    }
+    assert!(outcomes.iter().all(|count| *count > 10), "each happens: {outcomes:?}");
+}
+
+#[test]
 fn events_that_the_metadata_does_not_describe_and_every_truncation_are_refused() {
     let metadata = encoded(&described());
     let whole = block(&[withdraw(), update(4, CHECKSUM)]);
