@@ -54,6 +54,13 @@ pub enum Answer {
     Huge(usize),
     /// This result.
     Result(Value),
+    /// This error, after the node was asked other things in its place, and has answered them.
+    Error {
+        /// Their methods, with their parameters; `None` for those of the request.
+        after: Vec<(String, Option<Value>)>,
+        /// The error.
+        error: Value,
+    },
 }
 
 /// The block that is served as the last finalized one.
@@ -346,6 +353,12 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
             } => {
                 let Some(Ok(message)) = message else { return };
                 let Message::Text(text) = message else { continue };
+                if let (Some(next), Some(node)) = (relay.next_request(text.as_str()), &mut to_node) {
+                    if node.send(Message::text(next)).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 let behaviour = shared.behaviour().clone();
                 let (texts, delay) = relay.take_message(text.as_str(), &behaviour);
                 for text in texts {

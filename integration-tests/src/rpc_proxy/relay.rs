@@ -1,7 +1,7 @@
 //! What passes through one connection, message by message, and what becomes of it. No I/O.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -27,6 +27,10 @@ struct Asked {
     /// The storage keys in it.
     keys: Vec<String>,
     delay: Option<Duration>,
+    /// Further requests that the node gets in place of this one, the next one first.
+    further: VecDeque<String>,
+    /// What is answered in place of what it says to the last of them.
+    error: Option<Value>,
 }
 
 /// What has to be remembered of a connection.
@@ -47,6 +51,10 @@ pub(super) fn refusal(request: &str) -> String {
         .to_string()
 }
 
+fn refusal_with(id: &Value, error: &Value) -> String {
+    json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string()
+}
+
 fn result(id: &Value, result: &Value) -> String {
     json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string()
 }
@@ -58,13 +66,27 @@ impl Relay {
         // Lists of requests are not taken apart, and so must not slip through.
         let Some(method) = request["method"].as_str() else { return (Step::Answer(refusal(text)), None) };
         let (id, params) = (&request["id"], &request["params"]);
-        let mut asked = Asked { method: method.to_owned(), keys: keys(method, params), delay: None };
+        let (delay, further, error) = (None, VecDeque::new(), None);
+        let mut asked =
+            Asked { method: method.to_owned(), keys: keys(method, params), delay, further, error };
         let step = match behaviour.answer_to(method, params) {
             Some(Answer::Hidden) => Step::Answer(refusal(text)),
             Some(Answer::Never) => Step::Nothing,
             Some(Answer::Garbage) => Step::Answer("\u{1}]]} no JSON".to_owned()),
             Some(Answer::Huge(bytes)) => Step::Answer(result(id, &"0".repeat(*bytes).into())),
             Some(Answer::Result(value)) => Step::Answer(result(id, value)),
+            Some(Answer::Error { after, error }) => {
+                let call = |(method, own): &(String, Option<Value>)| {
+                    let params = own.as_ref().unwrap_or(params);
+                    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string()
+                };
+                asked.further = after.iter().map(call).collect();
+                asked.error = Some(error.clone());
+                match asked.further.pop_front() {
+                    Some(first) => Step::Forward(first),
+                    None => Step::Answer(refusal_with(id, error)),
+                }
+            }
             Some(Answer::Late(delay)) => {
                 asked.delay = Some(*delay);
                 Step::Forward(text.to_owned())
@@ -83,6 +105,12 @@ impl Relay {
         (step, Some(method))
     }
 
+    /// What the node gets next, if its message is an answer after which it is to get more.
+    pub(super) fn next_request(&mut self, text: &str) -> Option<String> {
+        let message: Value = serde_json::from_str(text).ok()?;
+        self.asked.get_mut(&message.get("id")?.to_string())?.further.pop_front()
+    }
+
     /// Takes in a node's message, and answers what the client gets in its place, and how much later.
     pub(super) fn take_message(
         &mut self,
@@ -93,6 +121,9 @@ impl Relay {
             return (vec![text.to_owned()], None);
         };
         if let Some(asked) = message.get("id").and_then(|id| self.asked.remove(&id.to_string())) {
+            if let Some(error) = &asked.error {
+                return (vec![refusal_with(&message["id"], error)], asked.delay);
+            }
             self.change_answer(&asked, &mut message, behaviour);
             return (vec![message.to_string()], asked.delay);
         }

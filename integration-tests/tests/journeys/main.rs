@@ -35,6 +35,7 @@ mod operator_hand;
 mod plan;
 mod power_loss;
 mod prefetch_and_add;
+mod publish_races;
 mod real_daemon;
 mod release_verify;
 mod release_while_away;

@@ -114,6 +114,14 @@ pub enum PublishError {
         /// What is there.
         found: Box<Stated>,
     },
+    /// It was lost on its way.
+    #[error(
+        "the transaction was submitted, but no block up to {last}, the last that could have it, does: nothing has changed"
+    )]
+    Expired {
+        /// The last block's number.
+        last: u64,
+    },
     /// The time was up after the transaction was submitted.
     #[error(
         "submitted, but {} within {} s; it may still take effect, see `vaultvisor release show`",

@@ -4,19 +4,19 @@
 //! exactly what the operators' machines are going to see. The transaction is tied to the *best* block and numbered by
 //! the pool, so that it stays valid while finality is behind and while others of the same account are waiting.
 
+mod submit;
+
 use std::{error::Error, time::Duration};
 
 use subxt::{
-    SubstrateConfig,
-    config::SubstrateExtrinsicParamsBuilder,
-    error::DispatchError,
-    events::Phase,
-    tx::{TransactionProgress, TransactionStatus},
+    SubstrateConfig, config::SubstrateExtrinsicParamsBuilder, error::DispatchError, events::Phase,
     utils::H256,
 };
 use subxt_rpcs::{RpcClient, rpc_params};
 use subxt_signer::sr25519::Keypair;
+use tokio::time::sleep;
 
+use self::submit::{Fate, POLL, Place, Search, Signed};
 use super::{
     calls::{Proposal, ReleaseCall, Step},
     error::PublishError,
@@ -32,13 +32,15 @@ use crate::{
     release::{Artifacts, Checksum, Version},
 };
 
-type Client = subxt::client::OnlineClientAtBlockImpl<SubstrateConfig>;
-
 /// For how many blocks a submitted call stays valid.
 ///
 /// Six minutes at six seconds a block: longer than anybody waits for it, short enough that a call which was
 /// thought lost does not take effect tomorrow.
 const MORTAL_BLOCKS: u64 = 64;
+
+/// How often it is signed anew when its number was used by another one. Somebody else publishes at the same time, then,
+/// which happens once if ever.
+const ATTEMPTS: u32 = 3;
 
 /// How long to wait for a submitted call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -86,7 +88,9 @@ pub struct Published {
 /// How far publishing came, for what to say when the time is up.
 #[derive(Default)]
 struct Progress {
+    /// Whether the node may have it.
     submitted: bool,
+    /// The best block that has it.
     best: Option<u64>,
 }
 
@@ -134,43 +138,117 @@ async fn publish_unbounded(
     signer: &Keypair,
     progress: &mut Progress,
 ) -> Result<Published, PublishError> {
-    let rpc = open_client(&request.endpoint, Purpose::Calls)
-        .await
-        .map_err(|problem| problem.at(&request.endpoint))?;
-    let best = node::at(&rpc, Head::Best).await.map_err(unreadable(request))?;
+    let rpc = open_client(&request.endpoint, Purpose::Calls);
+    let rpc = rpc.await.map_err(|problem| problem.at(&request.endpoint))?;
     let proposal = request.proposal();
+    let mut attempt = 1;
+    loop {
+        let transaction = sign(request, &proposal, &rpc, signer).await?;
+        match submit(request, &rpc, &transaction, progress).await? {
+            Submitted::Yes(None) => {
+                return Ok(Published { block: None, finalized: false, transaction: transaction.hash });
+            }
+            Submitted::Yes(Some(Place { hash, finalized })) => {
+                let block = check_outcome(request, &proposal, &rpc, &transaction.bytes, hash).await?;
+                return Ok(Published { block: Some(block), finalized, transaction: transaction.hash });
+            }
+            Submitted::No(reason) if attempt == ATTEMPTS => return Err(PublishError::Refused(reason)),
+            Submitted::No(reason) => tracing::info!("its number was used meanwhile; once more: {reason}"),
+        }
+        attempt += 1;
+        sleep(POLL).await;
+    }
+}
+
+/// Signs the call upon the best block, if that would take it.
+async fn sign(
+    request: &Publish,
+    proposal: &Proposal,
+    rpc: &RpcClient,
+    signer: &Keypair,
+) -> Result<Signed, PublishError> {
+    let best = node::at(rpc, Head::Best).await.map_err(unreadable(request))?;
     proposal.encode(best.metadata_ref())?;
     check_sudo_key(request, &best, signer).await?;
-    check_record(request, &proposal, &best).await?;
+    check_record(request, proposal, &best).await?;
 
     let account = signer.public_key().to_account_id().to_string();
     let doing = "asking for the account's nonce";
-    let nonce: u64 = node::request(&rpc, "system_accountNextIndex", rpc_params![account], doing)
+    let nonce: u64 = node::request(rpc, "system_accountNextIndex", rpc_params![account], doing)
         .await
         .map_err(unreadable(request))?;
+    let number = best.block_number();
     let params = SubstrateExtrinsicParamsBuilder::<SubstrateConfig>::new()
         .nonce(nonce)
-        .mortal_from_unchecked(MORTAL_BLOCKS, best.block_number(), best.block_hash())
+        .mortal_from_unchecked(MORTAL_BLOCKS, number, best.block_hash())
         .build();
     let transaction = best
         .transactions()
         .create_signable_offline(&proposal.payload(best.metadata_ref()), params)
         .and_then(|mut unsigned| unsigned.sign(signer))
         .map_err(|source| PublishError::Sign(Box::new(source)))?;
+    let hash = transaction.hash().0;
+    tracing::debug!(transaction = %hex::encode(hash), nonce, "signed");
+    let blocks = (number.saturating_add(1), number.saturating_add(MORTAL_BLOCKS));
+    Ok(Signed { bytes: transaction.into_encoded(), hash, blocks })
+}
 
-    let mut updates = transaction
-        .submit_and_watch()
-        .await
-        .map_err(|error| PublishError::Refused(Chained(&error).to_string()))?;
+/// What became of one attempt.
+enum Submitted {
+    /// The node has it, and this block, if that was waited for.
+    Yes(Option<Place>),
+    /// Its number was used by another one before; a new number may do.
+    No(String),
+}
+
+/// Submits and waits as asked.
+async fn submit(
+    request: &Publish,
+    rpc: &RpcClient,
+    transaction: &Signed,
+    progress: &mut Progress,
+) -> Result<Submitted, PublishError> {
+    // From here on the node may have it, whatever it says, and also if it says nothing.
     progress.submitted = true;
-    let hash = updates.extrinsic_hash().0;
-    tracing::debug!(transaction = %hex::encode(hash), nonce, "submitted");
+    let mut search = Search::new(rpc, transaction);
+    let updates = match submit::submit(rpc, transaction).await {
+        Ok(updates) => Some(updates),
+        Err(error) => {
+            let reason = Chained(&error).to_string();
+            let has_it = match Fate::of(&error) {
+                Fate::Pooled => true,
+                // Without looking for it, nobody can say.
+                Fate::Unknown if request.wait == Wait::None => {
+                    return Err(PublishError::Outcome(Box::new(error)));
+                }
+                Fate::Unknown => true,
+                Fate::Outdated => search.is_anywhere().await?,
+                Fate::Taken => false,
+                Fate::Refused => {
+                    progress.submitted = false;
+                    return Err(PublishError::Refused(reason));
+                }
+            };
+            if !has_it {
+                progress.submitted = false;
+                return Ok(Submitted::No(reason));
+            }
+            tracing::info!("the node does not tell of the transaction; looking for it: {reason}");
+            None
+        }
+    };
     if request.wait == Wait::None {
-        return Ok(Published { block: None, finalized: false, transaction: hash });
+        return Ok(Submitted::Yes(None));
     }
-    let (block, finalized) = included(request.wait, &mut updates, progress).await?;
-    let block = check_outcome(request, &proposal, &rpc, transaction.encoded(), block).await?;
-    Ok(Published { block: Some(block), finalized, transaction: hash })
+    let told = match updates {
+        Some(updates) => submit::told(rpc, updates, request.wait, progress).await?,
+        None => None,
+    };
+    let place = match told {
+        Some(place) => place,
+        None => search.find(request.wait, progress).await?,
+    };
+    Ok(Submitted::Yes(Some(place)))
 }
 
 fn unreadable(request: &Publish) -> impl FnOnce(NodeError) -> PublishError {
@@ -199,33 +277,6 @@ async fn check_sudo_key(request: &Publish, at: &AtBlock, signer: &Keypair) -> Re
     Err(PublishError::NotSudoKey { signer: shown(&signer), sudo: sudo.as_deref().map(shown) })
 }
 
-type Included = subxt::tx::TransactionInBlock<SubstrateConfig, Client>;
-
-/// Waits until the transaction is in a block of the kind that was asked for, and says whether that is final.
-async fn included(
-    wait: Wait,
-    updates: &mut TransactionProgress<SubstrateConfig, Client>,
-    progress: &mut Progress,
-) -> Result<(Included, bool), PublishError> {
-    while let Some(update) = updates.next().await {
-        match update.map_err(|error| PublishError::Outcome(Box::new(error)))? {
-            TransactionStatus::InFinalizedBlock(block) => return Ok((block, true)),
-            TransactionStatus::InBestBlock(block) if wait == Wait::Best => return Ok((block, false)),
-            TransactionStatus::InBestBlock(block) => {
-                // Only for people, and the block may be gone again already.
-                progress.best = block.at().await.ok().map(|at| at.block_number());
-                tracing::info!(block = progress.best, "in a best block, waiting for finality");
-            }
-            TransactionStatus::NoLongerInBestBlock => progress.best = None,
-            TransactionStatus::Validated | TransactionStatus::Broadcasted => {}
-            TransactionStatus::Error { message }
-            | TransactionStatus::Invalid { message }
-            | TransactionStatus::Dropped { message } => return Err(PublishError::Refused(message)),
-        }
-    }
-    Err(PublishError::Outcome("the node stopped reporting on it".into()))
-}
-
 /// Where in a block a transaction is. Read here and not by `subxt`, which knows one form of extrinsics only.
 async fn index_in_block(rpc: &RpcClient, hash: H256, transaction: &[u8]) -> Result<u32, PublishError> {
     let extrinsics =
@@ -243,12 +294,12 @@ async fn check_outcome(
     proposal: &Proposal,
     rpc: &RpcClient,
     transaction: &[u8],
-    included: Included,
+    hash: H256,
 ) -> Result<FinalizedBlock, PublishError> {
     let outcome = |error: Box<dyn Error + Send + Sync>| PublishError::Outcome(error);
-    let at = included.at().await.map_err(|error| outcome(Box::new(error)))?;
-    let block = FinalizedBlock { number: at.block_number(), hash: included.block_hash().0 };
-    let index = index_in_block(rpc, included.block_hash(), transaction).await?;
+    let at = node::at_block(rpc, hash).await.map_err(|error| outcome(Box::new(error)))?;
+    let block = FinalizedBlock { number: at.block_number(), hash: hash.0 };
+    let index = index_in_block(rpc, hash, transaction).await?;
     let events = at.events().fetch().await.map_err(|error| outcome(Box::new(error)))?;
     let dispatch_error = |bytes: &[u8]| match DispatchError::decode_from(bytes, at.metadata()) {
         Ok(error) => Chained(&error).to_string(),
