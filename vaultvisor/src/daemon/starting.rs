@@ -101,8 +101,14 @@ impl Starting {
         let build = self.launch.build.clone();
         let not_prepared = |build, reason| Err(Box::new(Event::NotPrepared { build, reason }));
         // Held until the vault is executed, or its time is over.
+        let turn = async {
+            let Some(old) = &old else { return self.shared.turns.take(false).await };
+            let mut end = old.end.clone();
+            let has_ended = async move { drop(end.wait_for(Option::is_some).await) };
+            self.shared.turns.take_to_switch(has_ended).await
+        };
         let _turn = tokio::select! {
-            turn = self.shared.turns.take(old.is_some()) => turn,
+            turn = turn => turn,
             _ = self.give_up.wait_for(|give_up| *give_up) => return not_prepared(build, GIVEN_UP.to_owned()),
         };
         // Everything that can be done before is done while the old vault runs.

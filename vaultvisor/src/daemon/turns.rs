@@ -49,6 +49,14 @@ impl Turns {
         let permit = turns.clone().acquire_owned().await.ok()?;
         Some(Turn::new(permit))
     }
+
+    /// Waits for a turn to switch; once the old one has ended by itself, for one to start, for the vault is down from then on.
+    pub(super) async fn take_to_switch(&self, old_has_ended: impl Future<Output = ()>) -> Option<Turn> {
+        tokio::select! {
+            turn = self.take(true) => turn,
+            () = old_has_ended => self.take(false).await,
+        }
+    }
 }
 
 impl Turn {
@@ -93,6 +101,17 @@ mod tests {
         let turns = Turns::of(1);
         let _switch = turns.take(SWITCH).await;
         assert!(turns.take(START).now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vault_that_ends_while_it_waits_to_be_replaced_waits_for_switches_no_more() {
+        let turns = Turns::of(1);
+        let _switch = turns.take(SWITCH).await;
+        let (ended, has_ended) = oneshot::channel::<()>();
+        let mut waits = pin!(turns.take_to_switch(async { drop(has_ended.await) }));
+        assert!(poll!(&mut waits).is_pending());
+        drop(ended);
+        assert!(waits.now_or_never().is_some());
     }
 
     #[tokio::test(start_paused = true)]
