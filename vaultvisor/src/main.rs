@@ -3,9 +3,11 @@
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Parser;
+use tokio::runtime::Runtime;
 use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 use vaultvisor::cli::{self, Cli, Color, Command, Exit, Failure, Global, LogFormat};
 
@@ -22,9 +24,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// What a thread still does at the end is a removal, a copy that nobody wants any more, or a write of what is read again
+/// from its source: it is finished in milliseconds, or its disk hangs. Whoever ends must not wait for that: its vaults
+/// are nobody's until the next one is started.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
 fn run(cli: Cli) -> Result<(), Failure> {
     // Two threads: one chain's news must not wait for another's hash, and an idle thread costs its stack.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = run_on(&runtime, cli);
+    runtime.shutdown_timeout(END_LIMIT);
+    outcome
+}
+
+fn run_on(runtime: &Runtime, cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Run => runtime.block_on(cli::run::run(&cli.global)),
         Command::Init(args) => cli::init::run(*args, &cli.global),

@@ -169,8 +169,11 @@ impl Staging {
     }
 }
 
+/// Not if it was given up, and not by a vaultvisor that leaves its vaults running and ends: nobody hears of it then, and
+/// what is ready is made anew by the next one.
 fn wanted(give_up: &watch::Receiver<bool>) -> ControlFlow<()> {
-    if *give_up.borrow() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    let has_nobody = give_up.has_changed().is_err();
+    if has_nobody || *give_up.borrow() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 fn joined<T>(outcome: Result<T, tokio::task::JoinError>) -> T {

@@ -6,10 +6,10 @@ use super::{super::executor::Executor, *};
 use crate::{
     decide::{
         Action, Event,
-        data::{Arguments, DataLeft, Launch, Work},
+        data::{Arguments, DataLeft, Launch, Stage, Work},
         state::Build,
     },
-    migrate::snapshot::{Snapshots, Stage},
+    migrate::snapshot::{Snapshots, Stage as Reached},
     process::protocol::PROTOCOL,
     release::GenesisHash,
 };
@@ -23,9 +23,18 @@ fn build(version: &str, checksum: u8) -> Build {
     Build { version, checksum: Checksum([checksum; 32]), uri: None, migrations: Default::default() }
 }
 
+fn configured(home: &Path, vault: &str) -> Arc<fleet::Configured> {
+    let settings = settings(home, vault);
+    Arc::new(fleet::Configured {
+        vault: settings.vaults["a"].clone(),
+        network: settings.networks["dev"].clone(),
+        startup_chain_wait: settings.startup_chain_wait,
+    })
+}
+
 /// Starts a release with work on its data, under a keeper that answers `G` with this: what is told of it, and how far
 /// the snapshot's record says that it has come.
-async fn start(answer: &str, of: impl FnOnce(u64) -> Launch) -> (Event, Stage) {
+async fn start(answer: &str, of: impl FnOnce(u64) -> Launch) -> (Event, Reached) {
     let home = tempfile::tempdir().expect("home");
     let keeper = home.path().join("keeper");
     let script = format!(
@@ -45,12 +54,7 @@ done
     fs::write(&keeper, script).expect("write");
     fs::set_permissions(&keeper, fs::Permissions::from_mode(0o755)).expect("chmod");
     let shared = Arc::new(Shared { keeper, ..parts(home.path(), Chronicle::open(home.path()).0) });
-    let settings = settings(home.path(), A);
-    let configured = Arc::new(fleet::Configured {
-        vault: settings.vaults["a"].clone(),
-        network: settings.networks["dev"].clone(),
-        startup_chain_wait: settings.startup_chain_wait,
-    });
+    let configured = configured(home.path(), A);
     let snapshots = Snapshots::new(&home::create_vault_folder(home.path(), "a").expect("folder"));
     let id = snapshots.begin(Some(&build("1.0.0", 1)), &build("2.0.0", 2), 0).expect("begun").id;
     let (sender, mut events) = mpsc::channel(1);
@@ -88,11 +92,38 @@ async fn t27_only_a_keeper_that_says_it_has_executed_nothing_has_data_restored()
     for (answer, expected) in
         [(refuses, DataLeft::Changed), (":", DataLeft::Lived), ("kill -9 $$", DataLeft::Lived)]
     {
-        for (launch, at_least) in [(migrates as fn(u64) -> Launch, Stage::Lived), (restores, Stage::Restored)]
+        for (launch, at_least) in
+            [(migrates as fn(u64) -> Launch, Reached::Lived), (restores, Reached::Restored)]
         {
             let (told, reached) = start(answer, launch).await;
             let Event::StartFailed { data, .. } = &told else { panic!("{answer}: {told:?}") };
             assert_eq!((*data, reached), (expected, at_least), "{answer}: {told:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_being_made_ready_is_given_up_when_nobody_is_left_to_use_it() {
+    let home = tempfile::tempdir().expect("home");
+    let data = tempfile::tempdir().expect("data");
+    fs::write(data.path().join("keys"), "1 2 3").expect("write");
+    let vault = format!(r#""a": {{"network": "dev", "args": [], "data_dir": "{}"}}"#, data.path().display());
+    home::create_vault_folder(home.path(), "a").expect("folder");
+    let (to, from) = (build("2.0.0", 2), build("1.0.0", 1));
+    let stage = Stage { to, from, arguments: Arguments::Config(Vec::new()), snapshot: true };
+    for ends in [false, true] {
+        let (sender, mut events) = mpsc::channel(1);
+        let (_configured, receiver) = watch::channel(configured(home.path(), &vault));
+        let executor = Executor::new(shared(home.path()), receiver, None, sender);
+        executor.carry_out(Action::Stage(stage.clone()));
+        let executor = (!ends).then_some(executor);
+        let told = tokio::time::timeout(DEADLINE, events.recv()).await.expect("in time").expect("told");
+        match ends {
+            false => assert!(matches!(told, Event::Staged { snapshot: Some(1), .. }), "{told:?}"),
+            true => assert!(matches!(told, Event::StageFailed { by_release: false, .. }), "{told:?}"),
+        }
+        drop(executor);
+    }
+    let snapshots = Snapshots::new(&home::vault_folder(home.path(), "a"));
+    assert_eq!(snapshots.ids().expect("readable"), [1], "nothing of it is left");
 }
