@@ -123,7 +123,8 @@ impl Staging {
         let copying = tokio::task::spawn_blocking(move || {
             let begun = {
                 let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-                let begun = snapshots.begin(Some(&stage.from), &stage.to, super::now().unix_secs())?;
+                let begun =
+                    snapshots.begin(&data.folder, Some(&stage.from), &stage.to, super::now().unix_secs())?;
                 *slot = Some(begun.id);
                 begun.id
             };

@@ -177,6 +177,11 @@ impl Starting {
     async fn work_and_start(&mut self, prepared: Prepared) -> Result<RunningVault, Unfinished> {
         let untouched = |error| Unfinished::at_start(error, DataLeft::Untouched);
         let mut locked = prepared.lock().await.map_err(untouched)?;
+        let works_on =
+            self.launch.restore.into_iter().chain(self.launch.work.as_ref().map(|work| work.snapshot));
+        for id in works_on.collect::<Vec<_>>() {
+            self.is_of_data(id).await.map_err(|error| Unfinished::at_work(error, DataLeft::Untouched))?;
+        }
         let changed = |error| Unfinished::at_work(error, DataLeft::Changed);
         let mut data = DataLeft::Untouched;
         if let Some(id) = self.launch.restore {
@@ -206,6 +211,16 @@ impl Starting {
         match done {
             Some(done) => done.map(|()| locked),
             None => Err(locked.give_up(GIVEN_UP).await),
+        }
+    }
+
+    /// Another folder is not made equal to what a snapshot was taken of: the configuration may have been edited since.
+    async fn is_of_data(&self, id: u64) -> Result<(), StartError> {
+        let (snapshots, data) = (self.snapshots.clone(), self.spec.work.data_dir.clone());
+        let looked = tokio::task::spawn_blocking(move || snapshots.is_of(id, data.as_deref()));
+        match looked.await {
+            Ok(is_of) => is_of.map_err(|error| StartError::Failed(Chained(&error).to_string())),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 

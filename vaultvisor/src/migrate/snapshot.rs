@@ -27,7 +27,7 @@ mod tests;
 use std::{
     fs, io,
     ops::ControlFlow,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -99,6 +99,19 @@ pub enum SnapshotError {
         /// The data folder.
         path: PathBuf,
     },
+    /// The configuration names another data folder than the one that was copied.
+    #[error(
+        "snapshot {id} is of {}, and data_dir is {} now: set it back, or make that a link to where the data is now",
+        of.display(), now.as_ref().map_or("not set".into(), |now| now.to_string_lossy())
+    )]
+    OtherData {
+        /// The snapshot.
+        id: u64,
+        /// What it is of.
+        of: PathBuf,
+        /// What is configured.
+        now: Option<PathBuf>,
+    },
     /// The manifest is not what was written.
     #[error("{} is damaged", path.display())]
     Damaged {
@@ -160,6 +173,9 @@ pub struct SnapshotRecord {
     pub from: Option<Build>,
     /// What was to be started on the data next.
     pub to: Build,
+    /// The data folder; unknown where an earlier version of ours has begun it.
+    #[serde(default)]
+    pub data_dir: Option<PathBuf>,
     /// When it was begun, in seconds since 1970; for people.
     pub begun_unix_secs: u64,
     /// How far it has come.
@@ -207,6 +223,7 @@ impl Snapshots {
     /// Makes the folder of a new snapshot; its number was never used for one that is there.
     pub fn begin(
         &self,
+        data: &Path,
         from: Option<&Build>,
         to: &Build,
         unix_secs: u64,
@@ -220,6 +237,7 @@ impl Snapshots {
             id,
             from: from.cloned(),
             to: to.clone(),
+            data_dir: Some(data.to_owned()),
             begun_unix_secs: unix_secs,
             stage: Stage::Begun,
         };
@@ -259,6 +277,16 @@ impl Snapshots {
         }
     }
 
+    /// Refuses a snapshot of another data folder than this: what is put back is all that is left there.
+    pub fn is_of(&self, id: u64, data: Option<&Path>) -> Result<(), SnapshotError> {
+        let Some(of) = self.read(id)?.and_then(|record| record.data_dir) else { return Ok(()) };
+        if data.is_some_and(|data| is_same_folder(data, &of)) {
+            Ok(())
+        } else {
+            Err(SnapshotError::OtherData { id, of, now: data.map(Path::to_owned) })
+        }
+    }
+
     /// What is known of all of them.
     pub fn records(&self) -> Result<Vec<SnapshotRecord>, SnapshotError> {
         let mut records = Vec::new();
@@ -281,6 +309,12 @@ impl Snapshots {
             Ok(())
         })
     }
+}
+
+/// Also by another name: data may be moved to a larger disk, and a link left in its place.
+fn is_same_folder(one: &Path, other: &Path) -> bool {
+    let inode = |path| fs::metadata(path).map(|folder| (folder.dev(), folder.ino()));
+    one == other || matches!((inode(one), inode(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// What there is to copy.

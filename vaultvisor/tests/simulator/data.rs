@@ -146,6 +146,7 @@ impl Life {
                 id: data.newest,
                 from: Some(stage.from),
                 to: stage.to,
+                data_dir: None,
                 begun_unix_secs: 0,
                 stage: Reached::Begun,
             };

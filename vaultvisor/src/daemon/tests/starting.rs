@@ -23,6 +23,9 @@ fn build(version: &str, checksum: u8) -> Build {
     Build { version, checksum: Checksum([checksum; 32]), uri: None, migrations: Default::default() }
 }
 
+/// Of what the snapshots are.
+const DATA: &str = "/no/such/data";
+
 fn configured(home: &Path, vault: &str) -> Arc<fleet::Configured> {
     let settings = settings(home, vault);
     Arc::new(fleet::Configured {
@@ -35,6 +38,11 @@ fn configured(home: &Path, vault: &str) -> Arc<fleet::Configured> {
 /// Starts a release with work on its data, under a keeper that answers `G` with this: what is told of it, and how far
 /// the snapshot's record says that it has come.
 async fn start(answer: &str, of: impl FnOnce(u64) -> Launch) -> (Event, Reached) {
+    start_on(Some(DATA), answer, of).await
+}
+
+/// The same where this is the data folder by now.
+async fn start_on(data_dir: Option<&str>, answer: &str, of: impl FnOnce(u64) -> Launch) -> (Event, Reached) {
     let home = tempfile::tempdir().expect("home");
     let keeper = home.path().join("keeper");
     let script = format!(
@@ -54,9 +62,12 @@ done
     fs::write(&keeper, script).expect("write");
     fs::set_permissions(&keeper, fs::Permissions::from_mode(0o755)).expect("chmod");
     let shared = Arc::new(Shared { keeper, ..parts(home.path(), Chronicle::open(home.path()).0) });
-    let configured = configured(home.path(), A);
+    let data_dir = data_dir.map_or(String::new(), |folder| format!(r#", "data_dir": "{folder}""#));
+    let vault = format!(r#""a": {{"network": "dev", "args": []{data_dir}}}"#);
+    let configured = configured(home.path(), &vault);
     let snapshots = Snapshots::new(&home::create_vault_folder(home.path(), "a").expect("folder"));
-    let id = snapshots.begin(Some(&build("1.0.0", 1)), &build("2.0.0", 2), 0).expect("begun").id;
+    let id = snapshots.begin(DATA.as_ref(), Some(&build("1.0.0", 1)), &build("2.0.0", 2), 0);
+    let id = id.expect("begun").id;
     let (sender, mut events) = mpsc::channel(1);
     let (_configured, receiver) = watch::channel(configured);
     let executor = Executor::new(shared, receiver, Some(GenesisHash([9; 32])), sender);
@@ -126,4 +137,17 @@ async fn what_is_being_made_ready_is_given_up_when_nobody_is_left_to_use_it() {
     }
     let snapshots = Snapshots::new(&home::vault_folder(home.path(), "a"));
     assert_eq!(snapshots.ids().expect("readable"), [1], "nothing of it is left");
+}
+
+#[tokio::test]
+async fn a_folder_that_data_dir_was_changed_to_is_not_made_equal_to_the_snapshot_of_another() {
+    for now in [Some("/no/such/other"), None] {
+        for launch in [migrates as fn(u64) -> Launch, restores] {
+            let (told, reached) = start_on(now, "exit", launch).await;
+            let Event::WorkFailed { data, reason, .. } = &told else { panic!("{now:?}: {told:?}") };
+            assert_eq!((*data, reached), (DataLeft::Untouched, Reached::Begun), "{now:?}: {told:?}");
+            let said = [DATA, now.unwrap_or("not set"), "set it back"];
+            assert!(said.iter().all(|said| reason.contains(said)), "{reason}");
+        }
+    }
 }

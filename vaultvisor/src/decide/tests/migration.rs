@@ -79,6 +79,7 @@ impl Driver {
             id,
             from: Some(from),
             to,
+            data_dir: None,
             begun_unix_secs: 0,
             stage,
         };
@@ -452,8 +453,15 @@ fn rule_12_work_that_the_state_knows_nothing_of_is_found_on_the_disk() {
     // The disk was full when the switch was decided.
     let mut driver = Driver::with_data();
     let (from, to) = (Some(Build::from(&one())), Build::from(&two_with_both()));
-    driver.records =
-        vec![SnapshotRecord { schema: 1, id: 4, from, to, begun_unix_secs: 0, stage: Reached::Migrating }];
+    driver.records = vec![SnapshotRecord {
+        schema: 1,
+        id: 4,
+        from,
+        to,
+        data_dir: None,
+        begun_unix_secs: 0,
+        stage: Reached::Migrating,
+    }];
     driver.recover(&files(), 1, Observed::Nothing);
     assert_eq!(driver.standing(), Some(Standing::Restore));
 }

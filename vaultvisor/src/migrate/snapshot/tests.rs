@@ -362,8 +362,8 @@ fn snapshots_are_numbered_recorded_and_removed() {
         migrations: Default::default(),
     };
     assert_eq!(snapshots.ids().expect("none"), Vec::<u64>::new());
-    let first = snapshots.begin(None, &build("1.0"), 7).expect("begun");
-    let second = snapshots.begin(Some(&build("1.0")), &build("2.0"), 8).expect("begun");
+    let first = snapshots.begin(&site.data(), None, &build("1.0"), 7).expect("begun");
+    let second = snapshots.begin(&site.data(), Some(&build("1.0")), &build("2.0"), 8).expect("begun");
     assert_eq!((first.id, second.id), (1, 2));
     let later = SnapshotRecord { stage: Stage::Migrating, ..second };
     snapshots.write(&later).expect("written");
@@ -373,7 +373,40 @@ fn snapshots_are_numbered_recorded_and_removed() {
         .expect("taken");
     snapshots.remove(&[1]).expect("removed");
     assert_eq!(snapshots.ids().expect("ids"), [2]);
-    assert_eq!(snapshots.begin(None, &build("3.0"), 9).expect("begun").id, 3);
+    assert_eq!(snapshots.begin(&site.data(), None, &build("3.0"), 9).expect("begun").id, 3);
     fs::write(snapshots.path(2).join("snapshot.json"), "{").expect("damage");
     assert!(snapshots.read(2).is_err(), "damaged is not absent");
+}
+
+#[test]
+fn a_snapshot_is_of_the_folder_that_was_copied_by_whatever_name() {
+    let site = Site::new();
+    let data = site.data();
+    let snapshots = Snapshots::new(&site.folder.path().join("vault"));
+    let to = Build {
+        version: "1.0".parse().expect("version"),
+        checksum: crate::release::Checksum([1; 32]),
+        uri: None,
+        migrations: Default::default(),
+    };
+    let record = snapshots.begin(&data, None, &to, 7).expect("begun");
+    snapshots.is_of(1, Some(&data)).expect("the same");
+    let moved = site.folder.path().join("moved");
+    for now in [None, Some(moved.as_path()), Some(&site.snapshot())] {
+        let refused = snapshots.is_of(1, now).expect_err("another").to_string();
+        let found = now.map_or("not set".into(), Path::to_string_lossy);
+        for said in [data.to_str().expect("plain"), &found, "set it back"] {
+            assert!(refused.contains(said), "{said}: {refused}");
+        }
+    }
+    fs::rename(&data, &moved).expect("move");
+    snapshots.is_of(1, Some(&moved)).expect_err("nobody says that it is the same");
+    symlink(&moved, &data).expect("link");
+    snapshots.is_of(1, Some(&moved)).expect("a link says so");
+
+    // As a version wrote it that did not note the folder.
+    let mut old = serde_json::to_value(&record).expect("JSON");
+    old.as_object_mut().expect("object").remove("data_dir").expect("it is noted");
+    fs::write(snapshots.path(1).join("snapshot.json"), old.to_string()).expect("write");
+    snapshots.is_of(1, None).expect("nothing is known of it");
 }
