@@ -114,6 +114,22 @@ impl Council {
         self.members[member].contradiction.as_deref()
     }
 
+    /// The newest block above the agreed ones about which all who have it were heard, enough of them, and too few say the
+    /// same; with those members. Nobody can tell then who is right.
+    pub fn split(&self) -> Option<(u64, Vec<usize>)> {
+        let Rule::Agreement(needed) = self.rule else { return None };
+        let numbers = self.compared_at().into_iter().rev().filter(|number| Some(*number) > self.highest());
+        numbers.map(|number| (number, self.who_has(number))).find(|(number, members)| {
+            let has_said =
+                |member: &usize| matches!(self.members[*member].answers.get(number), Some(Some(_)));
+            members.len() >= needed && members.iter().all(has_said) && self.agreed_at(*number).is_none()
+        })
+    }
+
+    fn who_has(&self, number: u64) -> Vec<usize> {
+        (0..self.members.len()).filter(|member| self.members[*member].tip >= Some(number)).collect()
+    }
+
     /// The number of the newest agreed block.
     pub fn highest(&self) -> Option<u64> {
         self.agreed.back().map(|agreed| agreed.statement.head.block.number)

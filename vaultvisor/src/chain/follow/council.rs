@@ -93,7 +93,7 @@ impl Chair<'_> {
             let next = tokio::select! {
                 next = said.recv() => next,
                 () = stale => {
-                    self.bulletin.publish(None);
+                    self.nothing_new(&council);
                     continue;
                 }
             };
@@ -122,7 +122,7 @@ impl Chair<'_> {
             self.compare(&council, goes_on.then_some(member));
             match agreed {
                 Some(agreed) => self.take(&agreed),
-                None => self.bulletin.publish(None),
+                None => self.nothing_new(&council),
             }
             wanted.send_if_modified(|wanted| {
                 let numbers = (0..self.sources.len()).map(|member| council.wanted(member)).collect();
@@ -147,6 +147,23 @@ impl Chair<'_> {
                 None => {}
             }
         }
+    }
+
+    /// Nothing more is agreed on. If that has been so for long, it may be because they contradict each other; before, one who
+    /// decides between them may just not have been heard.
+    fn nothing_new(&mut self, council: &Council) {
+        let Some((number, members)) = council.split().filter(|_| self.bulletin.stale_since().is_some())
+        else {
+            return self.bulletin.publish(None);
+        };
+        let names: Vec<&str> = members.iter().map(|member| self.sources[*member].as_str()).collect();
+        let text = format!(
+            "{} contradict each other about finalized block {number}, and nothing newer is believed before enough agree: \
+             one of them is on another fork, or lies",
+            names.join(" and ")
+        );
+        self.bulletin.note(NoteKind::Contradicted, members[0], text.clone());
+        self.bulletin.doubt(&text);
     }
 
     fn take(&mut self, agreed: &Agreed) {

@@ -298,7 +298,9 @@ async fn when_nobody_agrees_any_more_the_last_view_stays_and_is_called_stale() {
     let problem = status.problem.expect("a problem");
     let expected = "no newer finalized block than 3 that 2 sources agree on since 20";
     assert!(problem.starts_with(expected), "{problem}");
-    assert_eq!(notes.iter().map(|note| note.kind).collect::<Vec<_>>(), [NoteKind::Stale]);
+    assert!(problem.contains("a and b contradict each other about finalized block "), "{problem}");
+    let kinds: Vec<NoteKind> = notes.iter().map(|note| note.kind).collect();
+    assert_eq!(kinds, [NoteKind::Contradicted, NoteKind::Stale], "{notes:?}");
 
     let (_, status, _) = follow_blocks(20, 2, &[Honest, Lies]).await;
     assert_eq!(status.view, None);
