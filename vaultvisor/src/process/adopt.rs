@@ -264,11 +264,17 @@ async fn try_to_stop_own(place: &Place) -> Result<Option<Processes>, String> {
     if let Some(keeper) = record.keeper.open().map_err(unseen)? {
         let pid = keeper.id.pid;
         keeper.signal(Signal::TERM);
+        // One that is stopped by a signal reads none.
+        keeper.signal(Signal::CONT);
         let ended = Readable::new(keeper.descriptor).map_err(unseen)?;
         let limit = place.grace() + LEFTOVER_GRACE + OVERDUE_AFTER;
         if tokio::time::timeout(limit, ended.wait()).await.is_err() {
-            let what =
-                format!("keeper {pid} was told to stop its vault, and has not for {} s", limit.as_secs());
+            let seen = Stat::of(pid).ok().flatten();
+            let seen = seen.map_or_else(|| format!("process {pid}"), |stat| stat.describe());
+            let what = format!(
+                "its keeper, {seen}, was told to stop its vault, and has not for {} s",
+                limit.as_secs()
+            );
             return Ok(Some(Processes { pids: vec![pid], what }));
         }
     }

@@ -4,6 +4,8 @@
 //! its *records* and the handles on both processes, if an earlier vaultvisor did; and *alone*, when its
 //! keeper was killed: then vaultvisor itself ends what is left of it and passes on what it still prints.
 
+mod silence;
+
 use std::{
     collections::VecDeque,
     io,
@@ -22,7 +24,7 @@ use tokio::{
 
 use super::{
     ProcessId, boot_id,
-    id::{ProcessHandle, Processes},
+    id::{ProcessHandle, Processes, Stat},
     lock::{Cleanliness, Record},
     monotonic_ns,
     output::Drain,
@@ -33,10 +35,9 @@ use super::{
     stop::OVERDUE_AFTER,
     survivors::{Ending, Progress},
 };
+use silence::{Due, Silence};
 
-/// A keeper writes the end of its vault into its record within this, unless its disk hangs.
-const RECORD_WAIT: Duration = Duration::from_secs(2);
-/// Between two looks for that.
+/// Between two looks for the end of a vault in its keeper's record.
 const RECORD_POLL: Duration = Duration::from_millis(5);
 /// Between two looks into the record while a stop is under way, for what it says is late anyway.
 const OVERDUE_POLL: Duration = Duration::from_secs(1);
@@ -84,12 +85,13 @@ pub struct RunningVault {
     events: VecDeque<VaultEvent>,
     death: Option<(Option<ExitStatus>, u64)>,
     said: Option<(Instant, Processes)>,
+    silence: Silence,
 }
 
 #[derive(Debug)]
 enum Watched {
-    ByReports { keeper: Box<Child>, reports: Reports },
-    ByRecords { keeper: Readable, vault: Option<Readable>, gone_at: Option<Instant> },
+    ByReports { keeper: Box<Child>, reports: Reports, vault: Option<Readable> },
+    ByRecords { keeper: Readable, vault: Option<Readable> },
     Alone(Arc<Mutex<Alone>>),
     Ended,
 }
@@ -133,8 +135,18 @@ impl RunningVault {
             told_to_end: false,
             state: Cleanliness::Dirty,
         };
-        let watched = Watched::ByReports { keeper: Box::new(keeper), reports };
-        Self::new(place, run, record, Arc::new(stopper), vault, started_ns, false, watched)
+        // Its end is its keeper's to tell; it is seen as well, in case that says nothing.
+        let (seen, has_ended) = match vault.open() {
+            Ok(Some(handle)) => (Readable::new(handle.descriptor).ok(), false),
+            Ok(None) => (None, true),
+            Err(_) => (None, false),
+        };
+        let watched = Watched::ByReports { keeper: Box::new(keeper), reports, vault: seen };
+        let mut running = Self::new(place, run, record, Arc::new(stopper), vault, started_ns, false, watched);
+        if has_ended {
+            running.silence.vault_has_ended(Instant::now());
+        }
+        running
     }
 
     /// One that an earlier vaultvisor started, under its keeper.
@@ -150,8 +162,13 @@ impl RunningVault {
         let process = vault.id;
         let keeper = Readable::new(keeper.descriptor)?;
         let vault = Some(Readable::new(vault.descriptor)?);
-        let watched = Watched::ByRecords { keeper, vault, gone_at: None };
-        Ok(Self::new(place, run, record, stopper, process, started_ns, true, watched))
+        let watched = Watched::ByRecords { keeper, vault };
+        let told_to_end = record.told_to_end;
+        let mut running = Self::new(place, run, record, stopper, process, started_ns, true, watched);
+        if told_to_end {
+            running.silence.asked(Instant::now());
+        }
+        Ok(running)
     }
 
     /// One that an earlier vaultvisor started and that has lost its keeper: its end is under way.
@@ -179,8 +196,21 @@ impl RunningVault {
         adopted: bool,
         watched: Watched,
     ) -> Self {
-        let (events, death, said) = (VecDeque::new(), None, None);
-        Self { stopper, vault, started_ns, run, adopted, place, record, watched, events, death, said }
+        let (events, death, said, silence) = (VecDeque::new(), None, None, Silence::new(place.grace()));
+        Self {
+            stopper,
+            vault,
+            started_ns,
+            run,
+            adopted,
+            place,
+            record,
+            watched,
+            events,
+            death,
+            said,
+            silence,
+        }
     }
 
     /// Whether its keeper was asked to stop it by whoever was there before us.
@@ -218,10 +248,22 @@ impl RunningVault {
     }
 
     async fn watch_reports(&mut self) {
-        let Watched::ByReports { keeper, reports } = &mut self.watched else { return };
-        match reports.next().await {
+        let mut asked = self.stopper.asked.subscribe();
+        let due = self.silence.next();
+        let Watched::ByReports { keeper, reports, vault } = &mut self.watched else { return };
+        let report = tokio::select! {
+            biased;
+            report = reports.next() => report,
+            () = readable(vault.as_ref()), if vault.is_some() => {
+                *vault = None;
+                return self.silence.vault_has_ended(Instant::now());
+            }
+            at = asked_to_stop(&mut asked), if !self.silence.is_asked() => return self.silence.asked(at),
+            () = sleep_until(due), if due.is_some() => return self.heed_silence(),
+        };
+        match report {
             Ok(Some(Report::Died { status, at_ns })) => self.has_died(Some(status), at_ns),
-            Ok(Some(Report::NotEnded(left))) => self.has_not_ended(left),
+            Ok(Some(Report::NotEnded(left))) => self.keeper_says_not_ended(left),
             Ok(Some(Report::Ended { status, at_ns })) => {
                 self.has_died(Some(status), at_ns);
                 self.has_ended();
@@ -241,36 +283,67 @@ impl RunningVault {
     }
 
     async fn watch_records(&mut self) {
-        let asked = *self.stopper.asked.borrow();
-        let mut asked_now = self.stopper.asked.subscribe();
-        let Watched::ByRecords { keeper, vault, gone_at } = &mut self.watched else { return };
-        let waits_for_record = gone_at.is_some() && self.death.is_none();
+        let mut asked = self.stopper.asked.subscribe();
+        let waits_for_record = self.silence.vault_is_gone() && self.death.is_none();
         let look_again = if waits_for_record { RECORD_POLL } else { OVERDUE_POLL };
-        let watches_record = asked || gone_at.is_some();
+        let watches_record = self.silence.is_asked() || self.silence.vault_is_gone();
+        let Watched::ByRecords { keeper, vault } = &mut self.watched else { return };
         let keeper_has_ended = tokio::select! {
             biased;
             () = readable(vault.as_ref()), if vault.is_some() => {
                 *vault = None;
-                *gone_at = Some(Instant::now());
+                self.silence.vault_has_ended(Instant::now());
                 false
             }
             () = keeper.wait() => true,
-            () = asked_to_stop(&mut asked_now), if !asked => false,
+            at = asked_to_stop(&mut asked), if !self.silence.is_asked() => {
+                self.silence.asked(at);
+                false
+            }
             () = tokio::time::sleep(look_again), if watches_record => false,
         };
         if keeper_has_ended {
             return self.keeper_has_ended().await;
         }
-        let gone_at = *gone_at;
         let exit = self.exit_record();
         if let Some(left) = exit.as_ref().and_then(|exit| exit.not_ended.clone()) {
-            self.has_not_ended(left);
+            self.keeper_says_not_ended(left);
         }
-        match (gone_at, exit.and_then(|exit| exit.died)) {
-            (Some(_), Some(Death { status, at_ns })) => self.has_died(Some(status), at_ns),
-            (Some(since), None) if since.elapsed() >= RECORD_WAIT => self.has_died(None, monotonic_ns()),
-            _ => {}
+        let died = exit.and_then(|exit| exit.died).filter(|_| self.silence.vault_is_gone());
+        if let Some(Death { status, at_ns }) = died {
+            self.has_died(Some(status), at_ns);
         }
+        self.heed_silence();
+    }
+
+    /// Does what is due because nothing is heard of a keeper that should have said something.
+    fn heed_silence(&mut self) {
+        match self.silence.due(Instant::now()) {
+            None => {}
+            Some(Due::Continue) => self.stopper.go_on(),
+            Some(Due::Unseen) => self.has_died(None, monotonic_ns()),
+            Some(Due::Name) => self.has_not_ended(self.silent_keeper()),
+        }
+    }
+
+    /// A keeper that does not answer, and its vault if that has ended and is still there: perhaps the keeper waits for it.
+    fn silent_keeper(&self) -> Processes {
+        let see = |process: ProcessId| Stat::of(process.pid).ok().flatten().filter(|stat| stat.id == process);
+        let ended = if self.silence.vault_is_gone() { see(self.vault) } else { None };
+        let keeper = self.record.keeper;
+        let described =
+            see(keeper).map_or_else(|| format!("process {}", keeper.pid), |keeper| keeper.describe());
+        let what = format!(
+            "its keeper, {described}, does not answer; if that does not go on, kill it (kill -9 {}): what is left of its \
+             vault is ended then",
+            keeper.pid
+        );
+        Processes::of(ended.iter().map(Stat::described).chain([(keeper.pid, what)]))
+    }
+
+    fn keeper_says_not_ended(&mut self, left: Processes) {
+        self.silence.answered();
+        self.has_not_ended(left);
     }
 
     /// Whether it left everything in order is in its record; else what it kept is ours to end.
@@ -336,6 +409,7 @@ impl RunningVault {
 
     fn has_died(&mut self, status: Option<ExitStatus>, at_ns: u64) {
         if self.death.is_none() {
+            self.silence.has_died(Instant::now());
             self.death = Some((status, at_ns));
             self.events.push_back(VaultEvent::Died { status, at_ns });
         }
@@ -377,9 +451,17 @@ async fn readable(descriptor: Option<&Readable>) {
     }
 }
 
-async fn asked_to_stop(asked: &mut watch::Receiver<bool>) {
-    if asked.wait_for(|asked| *asked).await.is_err() {
-        std::future::pending().await
+async fn asked_to_stop(asked: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    match asked.wait_for(Option::is_some).await.ok().and_then(|at| *at) {
+        Some(at) => at,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -388,12 +470,13 @@ async fn asked_to_stop(asked: &mut watch::Receiver<bool>) {
 pub struct Stopper {
     /// `None` when there is no keeper any more.
     keeper: Option<OwnedFd>,
-    asked: watch::Sender<bool>,
+    /// Since when it is asked.
+    asked: watch::Sender<Option<Instant>>,
 }
 
 impl Stopper {
     fn new(keeper: OwnedFd) -> Self {
-        Self { keeper: Some(keeper), asked: watch::Sender::new(false) }
+        Self { keeper: Some(keeper), asked: watch::Sender::new(None) }
     }
 
     pub(super) fn of(keeper: &Child) -> io::Result<Self> {
@@ -408,9 +491,19 @@ impl Stopper {
 
     /// Asks. Asked twice it changes nothing, and a keeper that has ended needs no asking.
     pub fn stop(&self) {
-        self.asked.send_replace(true);
+        self.asked.send_if_modified(|asked| asked.replace(asked.unwrap_or_else(Instant::now)).is_none());
+        self.signal(Signal::TERM);
+        self.go_on();
+    }
+
+    /// Has a keeper that is stopped by a signal go on: until then it reads none.
+    fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         if let Some(keeper) = &self.keeper
-            && let Err(error) = pidfd_send_signal(keeper, Signal::TERM)
+            && let Err(error) = pidfd_send_signal(keeper, signal)
             && error != rustix::io::Errno::SRCH
         {
             tracing::error!(%error, "cannot signal a keeper");

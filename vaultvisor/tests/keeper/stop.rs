@@ -7,12 +7,14 @@ use std::{
 
 use rustix::process::Signal;
 use vaultvisor::process::{
-    handle::{StartError, Task, VaultEvent},
-    id::Processes,
+    ProcessId,
+    adopt::{Observed, observe},
+    handle::{RunningVault, StartError, Task, VaultEvent},
+    id::{Processes, Stat},
     protocol::ExitStatus,
 };
 
-use super::site::{FOREVER, Site, WAITING, has_ended, hold, kill, until};
+use super::site::{FOREVER, Held, Site, WAITING, has_ended, hold, kill, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_asks_with_the_configured_signal_and_waits_for_the_end() {
@@ -150,4 +152,103 @@ async fn a_keeper_that_waits_for_what_does_not_go_takes_no_processor_time() {
     drop(held);
     let refused = migrating.await.expect("no panic").expect_err("it was given up").to_string();
     assert_eq!(refused, "the state-migration was given up");
+}
+
+/// What happens to a vault next, which it does soon.
+async fn next_event(vault: &mut RunningVault) -> Option<VaultEvent> {
+    tokio::time::timeout(Duration::from_secs(30), vault.next()).await.expect("nothing is heard of it")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_that_was_stopped_by_a_signal_goes_on_when_its_vault_is_to_be_stopped_or_has_ended() {
+    let site = Site::new(&format!("trap 'exit 5' INT; {WAITING}"));
+    for (to_be_stopped, expected) in [(true, ExitStatus::Code(5)), (false, ExitStatus::Signal(9))] {
+        for adopted in [false, true] {
+            let mut vault = site.started().await;
+            until("exit.json", || site.path("exit.json").exists());
+            let (process, keeper) = (vault.vault, site.record().keeper);
+            kill(keeper, Signal::STOP);
+            until("the keeper's stop", || state_of(keeper) == 'T');
+            if adopted {
+                drop(vault);
+                let Observed::Runs(running) = observe(&site.spec.place).await else { panic!("not adopted") };
+                vault = *running;
+            }
+            match to_be_stopped {
+                true => vault.stopper.stop(),
+                false => kill(process, Signal::KILL),
+            }
+            let died = next_event(&mut vault).await;
+            assert!(
+                matches!(died, Some(VaultEvent::Died { status: Some(status), .. }) if status == expected),
+                "{died:?} of a vault that was {}adopted",
+                if adopted { "" } else { "not " }
+            );
+            assert!(matches!(next_event(&mut vault).await, Some(VaultEvent::Ended { .. })));
+            fs::remove_file(site.path("exit.json")).expect("remove");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_ends_under_a_keeper_that_does_not_go_on_is_seen_and_the_keeper_is_named() {
+    for adopted in [false, true] {
+        let site = Site::new(WAITING);
+        let Some((mut vault, keeper, held)) = frozen(&site, adopted).await else { return };
+        kill(vault.vault, Signal::KILL);
+        let died = next_event(&mut vault).await;
+        assert!(matches!(died, Some(VaultEvent::Died { status: None, .. })), "{died:?}");
+        expect_named(&mut vault, keeper).await;
+        // Its lock is held for as long: nothing is started beside it.
+        assert!(site.prepared().await.expect("prepared").start().await.is_err());
+        drop(held);
+        kill(keeper, Signal::CONT);
+        while !matches!(next_event(&mut vault).await, Some(VaultEvent::Ended { .. })) {}
+        until("its end", || has_ended(keeper));
+        assert_eq!(site.started().await.vault, site.record().vault.expect("it runs"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_its_keeper_does_not_carry_out_is_named_and_waited_for() {
+    for adopted in [false, true] {
+        let mut site = Site::new(WAITING);
+        site.spec.place.grace_ms = 100;
+        let Some((mut vault, keeper, held)) = frozen(&site, adopted).await else { return };
+        vault.stopper.stop();
+        expect_named(&mut vault, keeper).await;
+        assert!(!has_ended(vault.vault), "nobody has told it");
+        drop(held);
+        kill(keeper, Signal::CONT);
+        while !matches!(next_event(&mut vault).await, Some(VaultEvent::Ended { .. })) {}
+        assert!(has_ended(vault.vault));
+    }
+}
+
+/// A vault whose keeper is stopped by a debugger, as far as debugging is allowed here.
+async fn frozen(site: &Site, adopted: bool) -> Option<(RunningVault, ProcessId, Held)> {
+    let mut vault = site.started().await;
+    until("exit.json", || site.path("exit.json").exists());
+    if adopted {
+        drop(vault);
+        let Observed::Runs(running) = observe(&site.spec.place).await else { panic!("not adopted") };
+        vault = *running;
+    }
+    let keeper = site.record().keeper;
+    let held = hold(keeper)?;
+    kill(keeper, Signal::STOP);
+    until("the keeper's stop", || state_of(keeper) == 't');
+    Some((vault, keeper, held))
+}
+
+async fn expect_named(vault: &mut RunningVault, keeper: ProcessId) {
+    let named = next_event(vault).await;
+    let Some(VaultEvent::NotEnded(Processes { pids, what })) = named else { panic!("{named:?}") };
+    assert!(pids.contains(&keeper.pid), "{what}");
+    let keeper = format!("process {} (vaultvisor-keep), state t (stopped by a debugger)", keeper.pid);
+    assert!(what.contains(&keeper) && what.contains("does not answer"), "{what}");
+}
+
+fn state_of(process: ProcessId) -> char {
+    Stat::of(process.pid).expect("seen").expect("it is there").state
 }
