@@ -28,7 +28,7 @@ pub struct Scope {
     pub uid: u32,
     /// The run's keeper started then: what is older does not descend from it.
     pub since_ticks: u64,
-    /// The run's audit session, if the kernel keeps one: an unprivileged process cannot leave it.
+    /// The run's audit session, if the kernel keeps one: an unprivileged process cannot leave it once it is set.
     pub audit_session: Option<u32>,
     /// Nothing is known of a run: of the private processes only those count that have a vault's name.
     pub vaults_only: bool,
@@ -53,12 +53,17 @@ impl Scope {
 
     /// Whether a process whose environment may not be read could be of the run.
     fn could_be_ours(&self, stat: &Stat) -> bool {
-        let other_session =
-            |own: u32| audit_session(&stat.id.pid.to_string()).is_some_and(|session| session != own);
         stat.id.start_ticks >= self.since_ticks
             && (!self.vaults_only || stat.name == BINARY_NAME)
-            && !self.audit_session.is_some_and(other_session)
+            && !is_of_another_session(self.audit_session, || audit_session(&stat.id.pid.to_string()))
     }
+}
+
+/// Whether a process of this session is provably of none with that one. A session that was never set, as that of a
+/// service, may be set by any process without a privilege, and is then another one: it tells nothing.
+fn is_of_another_session(ours: Option<u32>, theirs: impl FnOnce() -> Option<u32>) -> bool {
+    const NEVER_SET: u32 = u32::MAX;
+    ours.filter(|ours| *ours != NEVER_SET).is_some_and(|ours| theirs().is_some_and(|theirs| theirs != ours))
 }
 
 /// What a search found.
@@ -323,9 +328,27 @@ pub(super) mod tests {
         let scope = Scope { uid: 0, since_ticks: 10, audit_session: own, vaults_only: false };
         assert!(scope.could_be_ours(&stat(10, "ssh-agent")));
         assert!(!scope.could_be_ours(&stat(9, "ssh-agent")));
-        if let Some(session) = own {
-            let other = Scope { audit_session: Some(session.wrapping_add(1)), ..scope };
+        if own.is_some() {
+            // One that was set: 0 is never given to a login.
+            let other = Scope { audit_session: Some(0), ..scope };
             assert!(!other.could_be_ours(&stat(10, "ssh-agent")));
+        }
+    }
+
+    #[test]
+    fn a_session_that_was_never_set_excludes_nobody_since_whoever_has_it_may_set_it() {
+        let never_set = u32::MAX;
+        for (ours, theirs, is_another) in [
+            (Some(5), Some(19), true),
+            // What was set cannot be unset.
+            (Some(5), Some(never_set), true),
+            (Some(5), Some(5), false),
+            (Some(never_set), Some(19), false),
+            (Some(never_set), Some(never_set), false),
+            (None, Some(19), false),
+            (Some(5), None, false),
+        ] {
+            assert_eq!(is_of_another_session(ours, || theirs), is_another, "{ours:?} {theirs:?}");
         }
     }
 
