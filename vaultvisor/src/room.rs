@@ -25,19 +25,18 @@ pub struct NoRoom {
     pub unit: &'static str,
 }
 
-/// Whether that many bytes more fit into a folder, in one file more, and the reserve is left. A disk that cannot be
-/// asked has no say.
-pub fn check(folder: &Path, bytes: u64) -> Result<(), NoRoom> {
+/// Whether that many bytes more fit into a folder, in that many files and folders more, and the reserve is left. A disk
+/// that cannot be asked has no say.
+pub fn check(folder: &Path, bytes: u64, files: u64) -> Result<(), NoRoom> {
     let Ok(disk) = rustix::fs::statvfs(folder) else { return Ok(()) };
     let no_room = |needed, found, unit| Err(NoRoom { path: folder.to_owned(), needed, found, unit });
     let (needed, free) = (bytes.saturating_add(RESERVE_BYTES), disk.f_bavail.saturating_mul(disk.f_frsize));
     if free < needed {
         return no_room(needed, free, "bytes (64 MiB of them stay free)");
     }
-    // Filesystems that make inodes as they need them say that they have none at all. A file needs one, its folder
-    // another.
-    if disk.f_files > 0 && disk.f_favail < 2 {
-        return no_room(2, disk.f_favail, "inodes");
+    // Filesystems that make inodes as they need them say that they have none at all.
+    if disk.f_files > 0 && disk.f_favail < files {
+        return no_room(files, disk.f_favail, "inodes");
     }
     Ok(())
 }
@@ -65,8 +64,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_what_is_needed_and_what_is_there() {
         let folder = tempfile::tempdir().expect("folder");
-        check(folder.path(), 1).expect("some room");
-        let said = check(folder.path(), u64::MAX).expect_err("no disk is that large").to_string();
+        check(folder.path(), 1, 1).expect("some room");
+        let said = check(folder.path(), u64::MAX, 1).expect_err("no disk is that large").to_string();
         assert!(said.contains("are needed") && said.contains("are free; free some there"), "{said}");
     }
 

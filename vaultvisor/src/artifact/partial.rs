@@ -24,6 +24,8 @@ use crate::{ownership::no_link, release::Checksum, room};
 
 /// Between two looks at the disk while a file of unknown length comes.
 const LOOK_EVERY_BYTES: u64 = 8 * 1024 * 1024;
+/// A download is one file, and in the store it gets a folder.
+const FILES: u64 = 2;
 
 /// One file on its way into the store, which nobody else writes as long as this lives.
 pub(super) struct Partial {
@@ -220,7 +222,7 @@ impl Sink for Partial {
             (self.held, self.hasher) = (0, Sha256::new());
         }
         let comes = total.map_or(LOOK_EVERY_BYTES, |total| total.saturating_sub(from));
-        room::check(&self.store.partial, comes)?;
+        room::check(&self.store.partial, comes, FILES)?;
         self.fits = self.held.saturating_add(comes);
         Ok(())
     }
@@ -230,7 +232,7 @@ impl Sink for Partial {
         self.file.write_all(chunk).map_err(failed("write", &self.path))?;
         self.held += chunk.len() as u64;
         if self.held > self.fits {
-            room::check(&self.store.partial, LOOK_EVERY_BYTES)?;
+            room::check(&self.store.partial, LOOK_EVERY_BYTES, FILES)?;
             self.fits = self.held.saturating_add(LOOK_EVERY_BYTES);
         }
         Ok(())

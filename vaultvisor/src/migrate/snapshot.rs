@@ -37,12 +37,11 @@ use crate::{
     crash_points,
     decide::state::Build,
     journal::atomic_file::{self, WriteError},
+    room::{self, NoRoom},
 };
 use manifest::Manifest;
 use mirror::{Judge, Mirror, remove_tree};
 
-/// What is left free on the disk of the snapshots: the vault, its log and our own state write there too.
-const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 /// A record is a few hundred bytes.
 const MAX_RECORD_BYTES: u64 = 64 * 1024;
 
@@ -50,7 +49,7 @@ const MAX_RECORD_BYTES: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The system said no.
-    #[error("cannot {doing} {}", path.display())]
+    #[error("cannot {doing} {}{}", path.display(), room::remedy(source))]
     Io {
         /// What was tried.
         doing: &'static str,
@@ -60,21 +59,12 @@ pub enum SnapshotError {
         source: io::Error,
     },
     /// The copy would not fit.
-    #[error(
-        "no room for a snapshot of {} in {}: expected {needed} free {unit}, found {found}; free some, or move the home to a larger disk",
-        data.display(), to.display()
-    )]
+    #[error("cannot take a snapshot of {}", data.display())]
     NoRoom {
         /// The data folder.
         data: PathBuf,
-        /// Where the snapshot would be.
-        to: PathBuf,
-        /// What is needed.
-        needed: u64,
-        /// What there is.
-        found: u64,
-        /// Of what.
-        unit: &'static str,
+        /// What is lacking where.
+        source: NoRoom,
     },
     /// Folders in folders without an end.
     #[error("{} is more than {most} folders deep, which no vault's data is", path.display())]
@@ -334,21 +324,9 @@ pub fn measure(data: &Path, meanwhile: Meanwhile<'_>) -> Result<Extent, Snapshot
 /// Whether a copy of that much would fit below a folder, and something be left. Where the filesystem shares the
 /// blocks of a file with its copy, only its folders need room.
 pub fn check_room(data: &Path, snapshot: &Path, extent: Extent) -> Result<(), SnapshotError> {
-    let free = rustix::fs::statvfs(snapshot).map_err(|error| failed("look at", snapshot)(error.into()))?;
-    let no_room = |needed, found, unit| {
-        let (data, to) = (data.to_owned(), snapshot.to_owned());
-        Err(SnapshotError::NoRoom { data, to, needed, found, unit })
-    };
     let bytes = if content::can_share(data, snapshot) { 0 } else { extent.bytes };
-    let (needed, found) = (bytes.saturating_add(RESERVE_BYTES), free.f_bavail.saturating_mul(free.f_frsize));
-    if found < needed {
-        return no_room(needed, found, "bytes");
-    }
-    // Filesystems that make inodes as they need them say that they have none at all.
-    if free.f_files > 0 && free.f_favail < extent.entries {
-        return no_room(extent.entries, free.f_favail, "inodes");
-    }
-    Ok(())
+    room::check(snapshot, bytes, extent.entries)
+        .map_err(|source| SnapshotError::NoRoom { data: data.to_owned(), source })
 }
 
 /// Which pass of a snapshot.

@@ -339,14 +339,20 @@ fn what_would_not_fit_is_refused_before_it_is_begun() {
     let extent = measure(&site.data(), &mut |_| ControlFlow::Continue(())).expect("measured");
     assert!(extent.entries == 11 && (300_000..2_000_000).contains(&extent.bytes), "{extent:?}");
     check_room(&site.data(), &site.snapshot(), extent).expect("it fits");
+    let sharing = content::can_share(&site.data(), &site.snapshot());
+    let counts = rustix::fs::statvfs(site.folder.path()).expect("seen").f_files > 0;
     let huge = Extent { bytes: u64::MAX, ..extent };
     let many = Extent { entries: u64::MAX, ..extent };
-    let sharing = content::can_share(&site.data(), &site.snapshot());
-    let refused = check_room(&site.data(), &site.snapshot(), huge);
-    assert!(sharing || matches!(refused, Err(SnapshotError::NoRoom { unit: "bytes", .. })), "{refused:?}");
-    let refused = check_room(&site.data(), &site.snapshot(), many);
-    let counts = rustix::fs::statvfs(site.folder.path()).expect("seen").f_files > 0;
-    assert_eq!(counts, matches!(refused, Err(SnapshotError::NoRoom { unit: "inodes", .. })), "{refused:?}");
+    for (extent, unit, is_limited) in [(huge, "bytes", !sharing), (many, "inodes", counts)] {
+        let refused = check_room(&site.data(), &site.snapshot(), extent);
+        assert_eq!(refused.is_err(), is_limited, "{refused:?}");
+        let Err(error) = refused else { continue };
+        let said = crate::error_chain::Chained(&error).to_string();
+        let (data, snapshot) = (site.data(), site.snapshot());
+        for expected in [&*data.to_string_lossy(), &snapshot.to_string_lossy(), unit, "free some"] {
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+    }
     assert_eq!(fs::read_dir(site.snapshot()).expect("list").count(), 0, "nothing was made");
 }
 
@@ -409,4 +415,10 @@ fn a_snapshot_is_of_the_folder_that_was_copied_by_whatever_name() {
     old.as_object_mut().expect("object").remove("data_dir").expect("it is noted");
     fs::write(snapshots.path(1).join("snapshot.json"), old.to_string()).expect("write");
     snapshots.is_of(1, None).expect("nothing is known of it");
+}
+
+#[test]
+fn a_disk_that_is_full_or_fails_is_told_with_what_helps() {
+    let refused = failed("create", Path::new("/home/copy"))(io::Error::from_raw_os_error(libc::ENOSPC));
+    assert!(refused.to_string().contains("/home/copy; free some room"), "{refused}");
 }
