@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     io,
     path::{Path, PathBuf},
+    pin::pin,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -17,6 +18,9 @@ use tokio::{
 
 use super::{PASSED_ON, descriptors::as_given, raw};
 
+/// What a program printed is in its pipes when it has ended, and is read within milliseconds. Only what it left running
+/// outside its group, which holds the pipes open, could make it longer.
+const REST_LIMIT: Duration = Duration::from_secs(1);
 /// Enough of its complaints to see what is wrong; the rest is read and forgotten.
 const MAX_COMPLAINT_BYTES: usize = 4096;
 
@@ -83,7 +87,7 @@ pub(super) fn is_of_the_program(error: &io::Error) -> bool {
     )
 }
 
-/// Ends the program and all that it started, however this is left.
+/// Ends the program and what it started in its process group, however this is left.
 struct Group(Child);
 
 impl Group {
@@ -127,6 +131,7 @@ pub async fn run(
     let mut group = Group(child);
     let child = &mut group.0;
     let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let pid = child.id();
     let mut complaint = Vec::new();
     let mut printed = Vec::new();
     let talk = async {
@@ -136,19 +141,26 @@ pub async fn run(
                 let _ = stdin.write_all(input).await;
             }
         };
-        let hear = async {
-            match stdout {
-                Some(stdout) => {
-                    stdout.take(bounds.output_bytes + 1).read_to_end(&mut printed).await.map(|_| ())
-                }
-                None => Ok(()),
-            }
-        };
+        let hear = keep_the_beginning(stdout, bounds.output_bytes + 1, &mut printed);
         let (heard, _, ()) = tokio::join!(hear, keep_the_end(stderr, &mut complaint), tell);
-        heard?;
-        has_ended(child.id()).await
+        heard
     };
-    let outcome = tokio::time::timeout(bounds.time, talk).await;
+    let run = async {
+        let (mut talk, mut end) = (pin!(talk), pin!(has_ended(pid)));
+        tokio::select! {
+            heard = &mut talk => {
+                heard?;
+                end.await
+            }
+            ended = &mut end => {
+                ended?;
+                // What it left running holds its pipes open, and says nothing for it any more.
+                group.kill();
+                tokio::time::timeout(REST_LIMIT, talk).await.unwrap_or(Ok(()))
+            }
+        }
+    };
+    let outcome = tokio::time::timeout(bounds.time, run).await;
     // What it left running goes with it.
     group.kill();
     let status = group.0.wait().await?;
@@ -173,6 +185,24 @@ async fn has_ended(pid: Option<u32>) -> io::Result<()> {
     waited.map_err(io::Error::other)?.map_err(io::Error::from)
 }
 
+/// Reads so much at most.
+async fn keep_the_beginning(
+    from: Option<impl AsyncRead + Unpin>,
+    most: u64,
+    beginning: &mut Vec<u8>,
+) -> io::Result<()> {
+    let Some(from) = from else { return Ok(()) };
+    let mut from = from.take(most);
+    let mut buffer = [0; MAX_COMPLAINT_BYTES];
+    loop {
+        // Each piece is kept at once: this may be given up at any of them.
+        match from.read(&mut buffer).await? {
+            0 => return Ok(()),
+            count => beginning.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
 /// Reads to the end, so that nobody waits for us, and keeps the last of it.
 async fn keep_the_end(from: Option<impl AsyncRead + Unpin>, end: &mut Vec<u8>) -> io::Result<()> {
     let Some(mut from) = from else { return Ok(()) };
@@ -193,5 +223,49 @@ pub fn said(text: &[u8]) -> String {
     match String::from_utf8_lossy(text).trim() {
         "" => String::new(),
         text => format!(": {}", text.escape_debug()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::ProcessId;
+
+    const BOUNDS: Bounds = Bounds { output_bytes: 1000, time: Duration::from_secs(20) };
+
+    async fn shell(script: &str) -> Finished {
+        run("/bin/sh".as_ref(), &["-c", script], b"", BOUNDS).await.expect("it ends")
+    }
+
+    fn process(printed: &[u8]) -> ProcessId {
+        let pid = String::from_utf8_lossy(printed).trim().parse().expect("a pid");
+        ProcessId::of(pid).expect("it is there")
+    }
+
+    #[tokio::test]
+    async fn a_program_has_ended_when_it_has_whatever_it_left_running_with_its_output() {
+        let folder = tempfile::tempdir().expect("folder");
+        let there = folder.path().join("there");
+        let there = there.display();
+        // It ends when the other one has left its group.
+        let other = format!("echo $$; echo >{there}; exec sleep 1000");
+        let script = format!("setsid sh -c '{other}' & while ! [ -e {there} ]; do :; done; echo why >&2");
+        let Finished { status, printed, said } = shell(&script).await;
+        let left = process(&printed);
+        left.open().expect("seen").expect("outside its group").signal(Signal::KILL);
+        assert!(status.success());
+        assert_eq!(said, ": why");
+    }
+
+    #[tokio::test]
+    async fn what_a_program_left_running_in_its_group_is_ended_with_it() {
+        let Finished { status, printed, .. } = shell("sleep 1000 & echo $!").await;
+        assert!(status.success());
+        let pid: u32 = String::from_utf8_lossy(&printed).trim().parse().expect("a pid");
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while ProcessId::of(pid).is_some_and(|left| !left.has_ended().expect("seen")) {
+            assert!(std::time::Instant::now() < deadline, "it lives");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
