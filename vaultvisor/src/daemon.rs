@@ -224,12 +224,14 @@ pub async fn run(
     let outcome = supervise(&fleet, &mut tasks, &mut signals, read_again).await;
     answering.abort();
     // Its end removes the socket.
-    let _ = answering.await;
+    let _ = tokio::time::timeout(FLUSH_TIMEOUT, answering).await;
     if tokio::time::timeout(FLUSH_TIMEOUT, shared.chronicle.flush()).await.is_err() {
         tracing::error!("the end of the history could not be written");
     }
-    // The signals are handled, and the home is ours, until here.
-    drop((signals, home));
+    // The signals are handled until here, and the home is ours until the process ends: a write whose disk hangs may still
+    // be under way in it.
+    drop(signals);
+    std::mem::forget(home);
     outcome
 }
 

@@ -16,6 +16,8 @@ use crate::{
 const MAX_WAITING: usize = 1000;
 /// Vaults wait, briefly, when more than this is under way.
 const QUEUE: usize = 64;
+/// A disk that takes longer to make some lines durable is busy or hangs: no vault waits for it, as for one without room.
+const TRY_LIMIT: Duration = Duration::from_secs(2);
 /// Between two tries to write what could not be written, for want of room on the disk say.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -44,17 +46,24 @@ impl Chronicle {
         self.send(Message { records, tried: None }).await;
     }
 
-    /// Hands records over and waits until they are durable, or one try has shown that they cannot be now.
+    /// Hands records over and waits until they are durable, or one try has shown that they cannot be now; for a short
+    /// while at most.
     pub(super) async fn add_durably(&self, records: Vec<Record>) {
+        if tokio::time::timeout(TRY_LIMIT, self.tried(records)).await.is_err() {
+            tracing::error!("the disk of the home does not answer, so that the history is not written");
+        }
+    }
+
+    /// Waits until everything that was handed over before is durable, or cannot be now, however long that takes.
+    pub(super) async fn flush(&self) {
+        self.tried(Vec::new()).await;
+    }
+
+    async fn tried(&self, records: Vec<Record>) {
         let (tried, answer) = oneshot::channel();
         self.send(Message { records, tried: Some(tried) }).await;
         // No answer means that the task is gone, after a panic of its own: a vault goes on without a history.
         let _ = answer.await;
-    }
-
-    /// Waits until everything that was handed over before is durable, or cannot be now.
-    pub(super) async fn flush(&self) {
-        self.add_durably(Vec::new()).await;
     }
 
     async fn send(&self, message: Message) {

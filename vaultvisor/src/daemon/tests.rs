@@ -19,7 +19,7 @@ use crate::{
     status::Status,
 };
 
-fn shared(home: &Path) -> Arc<Shared> {
+pub(super) fn shared(home: &Path) -> Arc<Shared> {
     shared_with(home, Chronicle::open(home).0)
 }
 
@@ -60,8 +60,17 @@ fn settings(home: &Path, vaults: &str) -> Settings {
     config::parse(&json, &Overrides::default()).expect("valid")
 }
 
-const A: &str = r#""a": {"network": "dev", "args": ["--old"]}"#;
+pub(super) const A: &str = r#""a": {"network": "dev", "args": ["--old"]}"#;
 const B: &str = r#""b": {"network": "dev", "args": []}"#;
+
+pub(super) fn configured(home: &Path, vault: &str) -> Arc<fleet::Configured> {
+    let settings = settings(home, vault);
+    Arc::new(fleet::Configured {
+        vault: settings.vaults["a"].clone(),
+        network: settings.networks["dev"].clone(),
+        startup_chain_wait: settings.startup_chain_wait,
+    })
+}
 
 struct Daemon {
     folder: tempfile::TempDir,
@@ -285,6 +294,23 @@ async fn what_was_decided_is_in_the_history_before_a_crash_could_have_it_forgott
     assert!(says_held());
     let records = history::read(daemon.folder.path()).expect("readable").records;
     assert_eq!(records.iter().map(|record| record.entry.kind).collect::<Vec<_>>(), [Kind::Held]);
+}
+
+#[tokio::test]
+async fn a_history_whose_disk_does_not_answer_holds_up_no_vault_and_no_end() {
+    let folder = tempfile::tempdir().expect("home");
+    let (chronicle, _never_written) = HeldBack::open(folder.path());
+    let mut daemon = Daemon::in_home(folder, A, |home| shared_with(home, chronicle));
+    daemon.fleet.reconcile(&mut daemon.tasks);
+    daemon.listen();
+    let hold = Request::Hold { vault: "a".into(), reason: Some("audit".into()) };
+    let held = tokio::time::timeout(Duration::from_secs(20), daemon.ask(hold)).await.expect("in time");
+    assert!(matches!(held, Reply::Done(_)), "{held:?}");
+    let state = daemon.folder.path().join("vaults/a/state.json");
+    assert!(fs::read_to_string(state).expect("written").contains("audit"));
+    daemon.fleet.aim(Goal::Stop);
+    let ended = tokio::time::timeout(Duration::from_secs(20), daemon.tasks.join_next());
+    assert!(ended.await.expect("in time").is_some());
 }
 
 #[tokio::test]

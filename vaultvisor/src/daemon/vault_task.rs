@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
     time::Instant,
 };
 
@@ -27,7 +28,7 @@ use crate::{
     decide::{self, Action, Decision, Entry, Event, Policy, Severity, State, state::Phase},
     error_chain::Chained,
     history::Record,
-    journal::{Recorded, VaultJournal},
+    journal::{Recorded, VaultJournal, atomic_file::WriteError},
     migrate::snapshot::SnapshotRecord,
     release::GenesisHash,
     status::Time,
@@ -35,6 +36,11 @@ use crate::{
 
 /// A vault has a handful of actions under way at most; each answers with a few events.
 const EVENT_QUEUE: usize = 16;
+/// A disk that takes longer to make a few kilobytes durable is busy or hangs. It is not waited for: the state counts as not
+/// written, which every action that needs it waits for, until it is.
+const WRITE_LIMIT: Duration = Duration::from_secs(2);
+/// What is wrong then.
+const SLOW_DISK: &str = "the disk of the home does not answer, so that the vault's state is not written";
 /// Between two tries to write a state that could not be written, for want of room on the disk say.
 const JOURNAL_RETRY: Duration = Duration::from_secs(2);
 
@@ -75,6 +81,9 @@ pub(super) struct VaultTask {
     decided_at: decide::Moment,
     /// Set while the newest state is in memory only: a switch is under way, or it could not be written.
     unwritten: bool,
+    /// A write that was not over in its time. No other is begun before it is, for an older state must not take the place of
+    /// a newer one.
+    writing: Option<JoinHandle<Result<(), WriteError>>>,
     /// Set while the newest state could not be written: when that is tried again, and why it could not be.
     write_again: Option<(Instant, String)>,
     /// What waits until it is: one switch at most, and prunings.
@@ -107,6 +116,7 @@ impl VaultTask {
             probing: None,
             decided_at: decide::Moment::default(),
             unwritten: false,
+            writing: None,
             write_again: None,
             waiting_actions: Vec::new(),
             waiting_records: Vec::new(),
@@ -210,8 +220,9 @@ impl VaultTask {
             self.take_up(next);
             self.unwritten = true;
         }
+        let mut actions = self.stop_first(actions);
         // A crash between the two has the same decided again and told twice; the other way round it would never be told.
-        let mut actions = self.record(actions, in_switch).await;
+        actions = self.record(actions, in_switch).await;
         // A switch is one durable state: nothing is synced between the end of the old process and the execution
         // of the new one.
         if self.unwritten && !in_switch {
@@ -222,7 +233,7 @@ impl VaultTask {
             if self.unwritten {
                 answer
                     .text
-                    .push_str("; its disk has no room to note this down, so that a crash would forget it");
+                    .push_str("; its disk has not taken the note of this, so that a crash would forget it");
             }
             // Who asked may have gone away; what was asked for happens all the same.
             let _ = asked.send(answer);
@@ -237,6 +248,19 @@ impl VaultTask {
         let progress = progress(&self.recorded.state, &self.channels.progress.borrow());
         self.channels.progress.send_replace(progress);
         self.publish();
+    }
+
+    /// Stops before anything is written, because a disk that hangs must not keep a vault alive that is to end. Nothing needs
+    /// the record before it: a vaultvisor that dies in between is followed by one that finds the vault ended, and by its
+    /// keeper's own note in the lock that it was told to; or finds it still ending, or running, and supervises it as after
+    /// any crash. That the end was wanted is not carried over from one vaultvisor to the next.
+    fn stop_first(&mut self, actions: Vec<Action>) -> Vec<Action> {
+        let (stops, others): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|action| matches!(action, Action::Stop | Action::StopOwn));
+        for stop in stops {
+            self.act(stop);
+        }
+        others
     }
 
     fn act(&mut self, action: Action) {
@@ -324,8 +348,20 @@ impl VaultTask {
 
     /// Tries once to make the state durable.
     async fn write(&mut self) {
+        if let Some(earlier) = self.writing.take_if(|earlier| earlier.is_finished()) {
+            // Of an older state: how it ended matters to nobody any more.
+            let _ = earlier.await;
+        }
+        if self.writing.is_some() {
+            return self.write_later(SLOW_DISK.to_owned());
+        }
         let (journal, recorded) = (self.journal.clone(), self.recorded.clone());
-        match tokio::task::spawn_blocking(move || journal.store(&recorded)).await {
+        let mut writing = tokio::task::spawn_blocking(move || journal.store(&recorded));
+        let Ok(written) = tokio::time::timeout(WRITE_LIMIT, &mut writing).await else {
+            self.writing = Some(writing);
+            return self.write_later(SLOW_DISK.to_owned());
+        };
+        match written {
             Ok(Ok(())) => {
                 self.unwritten = false;
                 self.write_again = None;
@@ -334,12 +370,15 @@ impl VaultTask {
                 }
             }
             Ok(Err(error)) => {
-                let why = Chained(&error).to_string();
-                tracing::error!(vault = self.name, "{why}; tried again soon, and no switch is begun before");
-                self.write_again = Some((Instant::now() + JOURNAL_RETRY, why));
+                self.write_later(Chained(&error).to_string());
             }
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
+    }
+
+    fn write_later(&mut self, why: String) {
+        tracing::error!(vault = self.name, "{why}; tried again soon, and no switch is begun before");
+        self.write_again = Some((Instant::now() + JOURNAL_RETRY, why));
     }
 
     async fn write_again(&mut self) {
@@ -403,3 +442,6 @@ async fn wait_until(moment: Option<decide::Moment>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

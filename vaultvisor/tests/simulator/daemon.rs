@@ -190,6 +190,17 @@ impl Life {
         daemon.unwritten |= next != before;
         daemon.recorded.state = next;
         daemon.recorded.since_unix_secs = now.unix_secs();
+        // A stop waits for no disk.
+        let (stops, actions): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|action| matches!(action, Action::Stop | Action::StopOwn));
+        for stop in stops {
+            self.carry_out(stop)?;
+            if self.faults && self.rng.chance(0.02) {
+                self.kill_daemon("vaultvisor dies after a stop");
+                return Ok(());
+            }
+        }
+        let Some(daemon) = &mut self.daemon else { return Ok(()) };
         if daemon.unwritten && !quiet {
             if self.faults && self.rng.chance(0.004) {
                 // The write is cut short: after a crash the old file is there, or the new one.
@@ -271,6 +282,9 @@ impl Life {
             }
         }
         self.machine.state_file = Some(text);
+        if let Some(process) = self.machine.process.as_mut() {
+            process.told_durably |= process.was_told;
+        }
         let waiting = self.daemon.as_mut().map(|daemon| std::mem::take(&mut daemon.waiting));
         for action in waiting.unwrap_or_default() {
             self.carry_out(action)?;

@@ -26,15 +26,6 @@ fn build(version: &str, checksum: u8) -> Build {
 /// Of what the snapshots are.
 const DATA: &str = "/no/such/data";
 
-fn configured(home: &Path, vault: &str) -> Arc<fleet::Configured> {
-    let settings = settings(home, vault);
-    Arc::new(fleet::Configured {
-        vault: settings.vaults["a"].clone(),
-        network: settings.networks["dev"].clone(),
-        startup_chain_wait: settings.startup_chain_wait,
-    })
-}
-
 /// Starts a release with work on its data, under a keeper that answers `G` with this: what is told of it, and how far
 /// the snapshot's record says that it has come.
 async fn start(answer: &str, of: impl FnOnce(u64) -> Launch) -> (Event, Reached) {
