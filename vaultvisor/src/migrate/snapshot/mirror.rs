@@ -474,7 +474,7 @@ struct Measured<'a> {
     extent: Extent,
     /// Files with several names that were counted.
     seen: BTreeSet<u64>,
-    /// Whether a folder that cannot be opened is no failure.
+    /// Whether a folder that cannot be opened or looked into is no failure.
     passes_by_closed: bool,
     meanwhile: Meanwhile<'a>,
 }
@@ -485,7 +485,11 @@ impl Measured<'_> {
         if depth > MAX_DEPTH {
             return Err(SnapshotError::TooDeep { path: path.to_owned(), most: MAX_DEPTH });
         }
-        for name in names_of_data(folder, depth).map_err(at("list", path))? {
+        let names = match names_of_data(folder, depth) {
+            Err(Errno::ACCESS) if self.passes_by_closed => return Ok(()),
+            names => names.map_err(at("list", path))?,
+        };
+        for name in names {
             // What is gone by now needs no room.
             let Some(stat) = look(folder, &name).map_err(at("look at", path))? else { continue };
             self.extent.entries += 1;

@@ -82,6 +82,10 @@ fn a_restore_goes_well_in_folders_that_are_ours_to_write_and_somebody_elses() {
             for closed in ["own", "new/below", "new"] {
                 fs::set_permissions(data.join(closed), fs::Permissions::from_mode(0o000)).expect("ours");
             }
+            fs::create_dir(data.join("new too")).expect("ours to write");
+            fs::write(data.join("new too/file"), "new").expect("ours");
+            // It can be opened, and nothing in it be looked at.
+            fs::set_permissions(data.join("new too"), fs::Permissions::from_mode(0o600)).expect("ours");
             for _ in 0..2 {
                 let done = restore(snapshot, data, &mut go_on).expect("restored");
                 assert!(done.not_kept > 0, "times that only the owner may set: {done:?}");
@@ -91,7 +95,7 @@ fn a_restore_goes_well_in_folders_that_are_ours_to_write_and_somebody_elses() {
                     b"as it was"
                 );
                 assert_eq!(fs::read(data.join("own/file")).expect("open again"), b"as it was");
-                assert!(["kept/new", "gone", "new"].iter().all(|name| !data.join(name).exists()));
+                assert!(["kept/new", "gone", "new", "new too"].iter().all(|name| !data.join(name).exists()));
                 let modes = ["", "kept", "read-only to its owner"].map(|folder| mode(&data.join(folder)));
                 assert_eq!(modes, [0o770, 0o2770, 0o570], "nobody changed them");
             }
