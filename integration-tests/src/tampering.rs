@@ -78,19 +78,7 @@ impl Tampering {
         let trace = folder.join("tampering.trace");
         // Appended to by none: a trace of its own for each.
         let _ = fs::remove_file(&trace);
-        let mut command = fault.options(&trace);
-        command.arg("-p").arg(pid.to_string());
-        let tracer = Child::spawn("strace", command, folder);
-        wait::until("the tracer to hold every thread", async || {
-            let traced = format!("TracerPid:\t{}\n", tracer.pid());
-            let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
-            let statuses = tasks.flatten().map(|task| fs::read_to_string(task.path().join("status")));
-            match statuses.flatten().all(|status| status.contains(&traced)) {
-                true => Ok(()),
-                false => Err(tracer.stderr()),
-            }
-        })
-        .await;
+        let tracer = attach(pid, fault.options(&trace), folder).await;
         Self { tracer, trace }
     }
 
@@ -104,4 +92,41 @@ impl Tampering {
         self.tracer.signal(Signal::INT);
         self.tracer.end().await;
     }
+}
+
+/// A process that stands still as long as this lives, whatever signal it gets, as behind a disk that does not answer.
+#[derive(Debug)]
+pub struct StandingStill(Child);
+
+impl StandingStill {
+    /// Of a process that waits with `poll` and then reads: the next of these takes longer than any test.
+    pub async fn begin(pid: u32, folder: &Path) -> Self {
+        let command =
+            tracer("read,poll,ppoll", "delay_enter=3600000000", &[], &folder.join("standing.trace"));
+        Self(attach(pid, command, folder).await)
+    }
+
+    /// It goes on where it stood.
+    pub async fn end(mut self) {
+        // Asked to end, the tracer would see its delay through; and the call itself was left as it is.
+        self.0.signal(Signal::KILL);
+        self.0.end().await;
+    }
+}
+
+/// Attaches to a process, with all of its threads.
+async fn attach(pid: u32, mut command: Command, folder: &Path) -> Child {
+    command.arg("-p").arg(pid.to_string());
+    let tracer = Child::spawn("strace", command, folder);
+    wait::until("the tracer to hold every thread", async || {
+        let traced = format!("TracerPid:\t{}\n", tracer.pid());
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+        let statuses = tasks.flatten().map(|task| fs::read_to_string(task.path().join("status")));
+        match statuses.flatten().all(|status| status.contains(&traced)) {
+            true => Ok(()),
+            false => Err(tracer.stderr()),
+        }
+    })
+    .await;
+    tracer
 }

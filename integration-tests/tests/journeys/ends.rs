@@ -7,16 +7,16 @@ use integration_tests::{
     journey::Journey,
     ledger,
     operator::{Operator, VAULT},
+    tampering::StandingStill,
     wait,
 };
-use rustix::process::{Pid, kill_process};
 use serde_json::{Value, json};
 
 /// The pid of the vault's keeper, as it recorded it.
-fn keeper(operator: &Operator) -> Pid {
+fn keeper(operator: &Operator) -> u32 {
     let run = run_record(operator);
-    let pid = run["keeper"]["pid"].as_i64().expect("the record names the keeper");
-    Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid")
+    let pid = run["keeper"]["pid"].as_u64().expect("the record names the keeper");
+    u32::try_from(pid).expect("a pid")
 }
 
 fn run_record(operator: &Operator) -> Value {
@@ -103,8 +103,7 @@ async fn a_vault_that_does_not_end_is_named_and_vaultvisor_ends_with_code_4() {
     let before = operator.running(&release).await;
 
     // Its keeper does nothing any more, as one whose disk does not answer.
-    let keeper = keeper(operator);
-    kill_process(keeper, Signal::STOP).expect("it runs");
+    let standing_still = StandingStill::begin(keeper(operator), operator.folder()).await;
     let told = Instant::now();
     daemon.signal(Signal::TERM);
     assert_eq!(daemon.end().await.code(), Some(4));
@@ -117,7 +116,7 @@ async fn a_vault_that_does_not_end_is_named_and_vaultvisor_ends_with_code_4() {
     assert_eq!(operator.vault().await.state, "blocked", "and whoever asks later is told so");
 
     // Once it goes on it does as it was told, and the next vaultvisor starts the vault again.
-    kill_process(keeper, Signal::CONT).expect("it is there");
+    standing_still.end().await;
     operator.lives_where("its end", |lives| lives[0].ended).await;
     let _daemon = operator.run();
     let after = operator.running(&release).await;
