@@ -105,11 +105,20 @@ struct Alone {
 
 impl Alone {
     fn proceed(&mut self) -> io::Result<(bool, Progress)> {
+        self.drain();
+        let progress = self.ending.proceed(Instant::now())?;
+        let has_ended = self.ending.main_has_ended()?;
+        if has_ended || matches!(progress, Progress::Gone) {
+            // What it has said since are its last words.
+            self.drain();
+        }
+        Ok((has_ended, progress))
+    }
+
+    fn drain(&mut self) {
         if let Some(drain) = &mut self.drain {
             drain.drain();
         }
-        let progress = self.ending.proceed(Instant::now())?;
-        Ok((self.ending.main_has_ended()?, progress))
     }
 }
 
